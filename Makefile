@@ -1,0 +1,72 @@
+# make app     environment, operator, then the page at http://127.0.0.1:7860
+# make test    the same environment with the development tools, then the tests
+# make lint    ruff, mypy and clang-format, changing nothing;  make format  rewrites the files
+# make bench   times the operator;  make clean  removes what was built;  make distclean  the environment too
+#
+# Settings: make app PYTHON=python3.12 ; make test ARGS="-k masks" ; make app ARGS="--help"
+# pip reads its index, cache and proxy settings from your own pip configuration.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Stamps: an environment is installed again only when what it is made from has changed.
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+OPERATOR := $(VENV)/.operator-built
+
+CXX_SOURCES = $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+PYTHON_SOURCES = $(wildcard *.py) benchmarks inpaint tests
+
+.PHONY: app test lint format bench clean distclean
+.NOTPARALLEL: # two pips at work in one environment would break it
+
+app: $(RUNTIME) $(OPERATOR)
+	$(BIN)/python app.py $(ARGS)
+
+test: $(DEVELOPMENT) $(OPERATOR)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
+
+format: $(DEVELOPMENT)
+	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
+	$(BIN)/ruff format $(PYTHON_SOURCES)
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+bench: $(RUNTIME) $(OPERATOR)
+	$(BIN)/python benchmarks/carafe.py $(ARGS)
+
+# Compiles the operator and says what is in use. The stamp only spares a second telling: a library that is
+# missing or stale is built when the package is imported.
+$(OPERATOR): $(RUNTIME) $(CXX_SOURCES)
+	@$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.library
+	@touch $@
+
+$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing into $(VENV). The first time, PyTorch is a large download (several GB on Linux)."
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+# One pip run installs both kinds of dependency, so a fresh `make test` does not install twice.
+$(DEVELOPMENT): requirements.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing into $(VENV). The first time, PyTorch is a large download (several GB on Linux)."
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf build dist *.egg-info app.pyi .pytest_cache .mypy_cache .ruff_cache
+	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,559 @@
+// CARAFE on the CPU, forward and backward, plain, fused and masked (csrc/README.md has the maths).
+//
+// A work item is a tile of source pixels of one picture; threads take items from torch's own pool and own all
+// that they write, so results are the same for every number of threads. Per item and group: get the weights of
+// the tile, then go through the channels in blocks of a few vector registers. All σ² output pixels of a source
+// pixel read the same window of features, so each loaded vector is used σ² times.
+#include "../carafe.h"
+#include "kernels.h"
+#include "tile.h"
+#include "vector.h"
+
+#include <tuple>
+
+namespace inpaint::cpu {
+namespace {
+
+constexpr int kVectors = 4;         // vectors of channels a block holds
+constexpr int kOutputs = 4;         // output pixels summed at once: 4 × 4 accumulators fill half the registers
+constexpr int64_t kTile = 8;        // forward tile: its window of 64 channels stays near the core
+constexpr int64_t kBackwardRows = 8, kBackwardColumns = 16;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The tiles of a whole batch, counted through.
+struct Tiles {
+  Geometry g;
+  int64_t rows, columns, down, across;
+
+  Tiles(const Geometry& geometry, int64_t tile_rows, int64_t tile_columns)
+      : g(geometry),
+        rows(tile_rows),
+        columns(tile_columns),
+        down(ceil_div(geometry.height, tile_rows)),
+        across(ceil_div(geometry.width, tile_columns)) {}
+
+  int64_t count() const { return g.batch * down * across; }
+  int64_t picture(int64_t item) const { return item / (down * across); }
+  Rect rect(int64_t item) const {
+    const int64_t tile = item % (down * across);
+    const int64_t top = tile / across * rows, left = tile % across * columns;
+    return {top, left, std::min(rows, g.height - top), std::min(columns, g.width - left)};
+  }
+};
+
+// Blocks of at most `kVectors` vectors: f(first channel, channels, vectors).
+template <class A, class F>
+void for_each_block(int64_t channels, const F& f) {
+  constexpr int64_t lanes = Vector<A>::lanes, largest = kVectors * lanes;
+  for (int64_t c = 0; c < channels; c += largest) {
+    const int64_t count = std::min(largest, channels - c);
+    f(c, count, ceil_div(count, lanes));
+  }
+}
+
+// Calls f with the number as a compile-time constant, 1 to 4.
+template <class F>
+void with_constant(int64_t n, const F& f) {
+  switch (n) {
+    case 1: return f(std::integral_constant<int, 1>());
+    case 2: return f(std::integral_constant<int, 2>());
+    case 3: return f(std::integral_constant<int, 3>());
+    default: return f(std::integral_constant<int, 4>());
+  }
+}
+
+// Can `window` be read in place, vectors of A at a time?
+template <class A>
+bool readable_in_place(const View& view, int64_t count) {
+  return view.dtype == dtype_of<A>() && view.c == 1 && count % Vector<A>::lanes == 0;
+}
+
+// y[s] = Σₖ w[k][s]·x[k] for S sub-pixels and V vectors of channels; x points at the window's first pixel.
+template <class A, int S, int V>
+inline void reassemble(
+    const A* x, int64_t row, int64_t column, const A* w, int64_t tap, int64_t k, A* const* y) {
+  using Vec = Vector<A>;
+  typename Vec::type sum[S][V] = {};
+  for (int64_t i = 0; i < k; ++i, x += row) {
+    const A* pixel = x;
+    for (int64_t j = 0; j < k; ++j, pixel += column, w += tap) {
+      typename Vec::type value[V];
+      for (int v = 0; v < V; ++v) value[v] = Vec::load(pixel + v * Vec::lanes);
+      for (int s = 0; s < S; ++s)
+        for (int v = 0; v < V; ++v) sum[s][v] += w[s] * value[v];
+    }
+  }
+  for (int s = 0; s < S; ++s)
+    for (int v = 0; v < V; ++v) Vec::store(y[s] + v * Vec::lanes, sum[s][v]);
+}
+
+// Writes the block's output pixels of one tile. Sub-pixel s of (y, x) lies at offset y·σ·h + x·σ·w + its own.
+template <class A>
+void reassemble_tile(
+    const Geometry& g,
+    const Rect& tile,
+    const Pixels<A>& window,
+    const A* weights,
+    int64_t channels,
+    int64_t vectors,
+    const View& output,
+    int64_t base) {
+  const int64_t subs = g.subpixels();
+  const bool in_place = readable_in_place<A>(output, channels);
+  A buffer[kOutputs][kVectors * Vector<A>::lanes];
+  for (int64_t y = 0; y < tile.height; ++y)
+    for (int64_t x = 0; x < tile.width; ++x) {
+      const A* corner = window.base + y * window.row + x * window.column;
+      const A* w = weights + (y * tile.width + x) * g.taps() * subs;
+      for (int64_t s = 0; s < subs; s += kOutputs) {
+        const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
+        int64_t offset[kOutputs];
+        A* to[kOutputs];
+        for (int64_t o = 0; o < outputs; ++o) {
+          const int64_t i = (s + o) / g.scale, j = (s + o) % g.scale;
+          offset[o] = base + ((tile.top + y) * g.scale + i) * output.h + ((tile.left + x) * g.scale + j) * output.w;
+          to[o] = in_place ? static_cast<A*>(output.data) + offset[o] : buffer[o];
+        }
+        with_constant(outputs, [&](auto S) {
+          with_constant(vectors, [&](auto V) {
+            reassemble<A, S.value, V.value>(corner, window.row, window.column, w + s, subs, g.kernel_size, to);
+          });
+        });
+        if (!in_place)
+          for (int64_t o = 0; o < outputs; ++o) write_strided(output, offset[o], output.c, buffer[o], channels);
+      }
+    }
+}
+
+// The features of `window`, in place where nothing has to be converted, hidden or made up.
+template <class A>
+Pixels<A> feature_pixels(
+    const View& features,
+    int64_t n,
+    int64_t c0,
+    int64_t count,
+    int64_t vectors,
+    const Rect& window,
+    const Geometry& g,
+    const A* known,
+    std::vector<A>& buffer) {
+  if (!known && window.inside(g) && readable_in_place<A>(features, count)) {
+    const int64_t offset = n * features.n + c0 + window.top * features.h + window.left * features.w;
+    return {static_cast<const A*>(features.data) + offset, features.h, features.w};
+  }
+  return pack_features(features, n, c0, count, vectors * Vector<A>::lanes, window, g, known, buffer);
+}
+
+template <class A>
+void forward(
+    const Geometry& g,
+    const View& features,
+    const KernelLayout& kernels,
+    Normalizer normalizer,
+    const View* valid,
+    const View& output,
+    const View* output_valid) {
+  const Tiles tiles(g, kTile, kTile);
+  const int64_t subs = g.subpixels(), group_channels = g.channels_per_group();
+  torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
+    std::vector<A> weights, known, packed, shares;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t n = tiles.picture(item);
+      const Rect tile = tiles.rect(item), window = tile.grown(g.radius());
+      if (valid) {
+        pack_valid(*valid, n, window, g, known);
+        shares.assign(tile.area() * subs, A(0));
+      }
+      for (int64_t group = 0; group < g.groups; ++group) {
+        read_weights(kernels, kernels.offset(n, group, g), tile, g, weights);
+        if (normalizer != Normalizer::none)
+          normalize(normalizer, tile, g, valid ? known.data() : nullptr, valid ? shares.data() : nullptr, weights);
+        for_each_block<A>(group_channels, [&](int64_t c, int64_t count, int64_t vectors) {
+          const int64_t c0 = group * group_channels + c;
+          const Pixels<A> pixels = feature_pixels(
+              features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
+          reassemble_tile(
+              g, tile, pixels, weights.data(), count, vectors, output, n * output.n + c0 * output.c);
+        });
+      }
+      if (valid)
+        for (int64_t p = 0; p < tile.area(); ++p)
+          for (int64_t s = 0; s < subs; ++s) {
+            const int64_t y = (tile.top + p / tile.width) * g.scale + s / g.scale;
+            const int64_t x = (tile.left + p % tile.width) * g.scale + s % g.scale;
+            const A share = shares[p * subs + s] / A(g.groups);
+            write_strided(*output_valid, n * output_valid->n + y * output_valid->h + x * output_valid->w, 1, &share, 1);
+          }
+    }
+  });
+}
+
+// Where the output gradient of the tile's source pixels lies: sub-pixel s of (y, x) at
+// base + y·row + x·column + subpixel[s].
+template <class A>
+struct GradPixels {
+  const A* base;
+  int64_t row, column;
+  const int64_t* subpixel;
+};
+
+// The gradient at the σ²-fold of `rect`, which lies inside the image.
+template <class A>
+GradPixels<A> grad_pixels(
+    const View& grad,
+    int64_t n,
+    int64_t c0,
+    int64_t count,
+    int64_t vectors,
+    const Rect& rect,
+    const Geometry& g,
+    std::vector<A>& buffer,
+    std::vector<int64_t>& subpixel) {
+  const int64_t subs = g.subpixels(), padded = vectors * Vector<A>::lanes;
+  subpixel.resize(subs);
+  if (readable_in_place<A>(grad, count)) {
+    for (int64_t s = 0; s < subs; ++s) subpixel[s] = s / g.scale * grad.h + s % g.scale * grad.w;
+    const int64_t offset = n * grad.n + c0 + rect.top * g.scale * grad.h + rect.left * g.scale * grad.w;
+    return {static_cast<const A*>(grad.data) + offset, g.scale * grad.h, g.scale * grad.w, subpixel.data()};
+  }
+  const Geometry fine{g.batch, g.channels, g.height * g.scale, g.width * g.scale, g.kernel_size, g.groups, 1};
+  const Rect enlarged{rect.top * g.scale, rect.left * g.scale, rect.height * g.scale, rect.width * g.scale};
+  const Pixels<A> packed = pack_features<A>(grad, n, c0, count, padded, enlarged, fine, nullptr, buffer);
+  for (int64_t s = 0; s < subs; ++s) subpixel[s] = s / g.scale * packed.row + s % g.scale * packed.column;
+  return {packed.base, g.scale * packed.row, g.scale * packed.column, subpixel.data()};
+}
+
+// The features' gradient at one source pixel q: every tap of every source pixel p around it that reads q,
+//   Σ_p Σ_s w[p][q − p][s]·grad[p][s].
+// `near` is the rectangle of source pixels whose weights and gradients are at hand.
+template <class A, int V>
+inline void gather_features_gradient(
+    const Geometry& g,
+    int64_t qy,
+    int64_t qx,
+    const Rect& near,
+    const A* weights,
+    const GradPixels<A>& grad,
+    A* to) {
+  using Vec = Vector<A>;
+  typename Vec::type sum[V] = {};
+  const int64_t r = g.radius(), k = g.kernel_size, subs = g.subpixels();
+  const int64_t y0 = std::max(qy - r, near.top), y1 = std::min(qy + r, near.top + near.height - 1);
+  const int64_t x0 = std::max(qx - r, near.left), x1 = std::min(qx + r, near.left + near.width - 1);
+  for (int64_t py = y0; py <= y1; ++py)
+    for (int64_t px = x0; px <= x1; ++px) {
+      const int64_t tap = (qy - py + r) * k + qx - px + r;
+      const A* w = weights + (((py - near.top) * near.width + px - near.left) * k * k + tap) * subs;
+      const A* pixel = grad.base + (py - near.top) * grad.row + (px - near.left) * grad.column;
+      for (int64_t s = 0; s < subs; ++s) {
+        const A* value = pixel + grad.subpixel[s];
+        for (int v = 0; v < V; ++v) sum[v] += w[s] * Vec::load(value + v * Vec::lanes);
+      }
+    }
+  for (int v = 0; v < V; ++v) Vec::store(to + v * Vec::lanes, sum[v]);
+}
+
+// out[t·subs + s] += Σ_c grad[s][c]·x[tap t][c] for T taps and S sub-pixels.
+template <class A, int T, int S>
+inline void dot_products(
+    const A* const* x, const A* const* grad, int64_t vectors, int64_t subs, A* out) {
+  using Vec = Vector<A>;
+  typename Vec::type sum[T][S] = {};
+  for (int64_t c = 0; c < vectors * Vec::lanes; c += Vec::lanes) {
+    typename Vec::type value[T];
+    for (int t = 0; t < T; ++t) value[t] = Vec::load(x[t] + c);
+    for (int s = 0; s < S; ++s) {
+      const typename Vec::type slope = Vec::load(grad[s] + c);
+      for (int t = 0; t < T; ++t) sum[t][s] += value[t] * slope;
+    }
+  }
+  for (int t = 0; t < T; ++t)
+    for (int s = 0; s < S; ++s) out[t * subs + s] += Vec::sum(sum[t][s]);
+}
+
+// Adds this block's share of gₖ = Σ_c grad·xₖ for every pixel of the tile. `grad` starts at `near`.
+template <class A>
+void kernel_gradients(
+    const Geometry& g,
+    const Rect& tile,
+    const Rect& near,
+    const Pixels<A>& window,
+    const GradPixels<A>& grad,
+    int64_t vectors,
+    A* gradients) {
+  const int64_t subs = g.subpixels(), k = g.kernel_size, taps = g.taps();
+  std::vector<int64_t> shift(taps);
+  for (int64_t t = 0; t < taps; ++t) shift[t] = t / k * window.row + t % k * window.column;
+  for (int64_t y = 0; y < tile.height; ++y)
+    for (int64_t x = 0; x < tile.width; ++x) {
+      const A* corner = window.base + y * window.row + x * window.column;
+      const A* pixel = grad.base + (tile.top + y - near.top) * grad.row + (tile.left + x - near.left) * grad.column;
+      A* out = gradients + (y * tile.width + x) * taps * subs;
+      for (int64_t s = 0; s < subs; s += 4) {
+        const int64_t outputs = std::min<int64_t>(4, subs - s);
+        const A* slopes[4];
+        for (int64_t o = 0; o < outputs; ++o) slopes[o] = pixel + grad.subpixel[s + o];
+        with_constant(outputs, [&](auto S) {
+          int64_t t = 0;
+          const auto chunk = [&](auto T) {
+            for (; t + T.value <= taps; t += T.value) {
+              const A* values[T.value];
+              for (int i = 0; i < T.value; ++i) values[i] = corner + shift[t + i];
+              dot_products<A, T.value, S.value>(values, slopes, vectors, subs, out + t * subs + s);
+            }
+          };
+          chunk(std::integral_constant<int, 5>()); // 25 = 5·5, 9 = 5 + 4·1, 49 = 9·5 + 4·1
+          chunk(std::integral_constant<int, 1>());
+        });
+      }
+    }
+}
+
+template <class A>
+void backward(
+    const Geometry& g,
+    const View& grad,
+    const View& features,
+    const KernelLayout& kernels,
+    Normalizer normalizer,
+    const View* valid,
+    const View* features_gradient,
+    const KernelLayout* kernels_gradient) {
+  const Tiles tiles(g, kBackwardRows, kBackwardColumns);
+  const int64_t per_pixel = g.taps() * g.subpixels(), group_channels = g.channels_per_group();
+  torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
+    std::vector<A> weights, own_weights, raw, gradients, near_known, known, packed, packed_grad;
+    std::vector<int64_t> subpixel;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t n = tiles.picture(item);
+      const Rect tile = tiles.rect(item), window = tile.grown(g.radius());
+      // All source pixels that read a pixel of the tile.
+      const Rect near = window.clipped(g);
+      if (valid) {
+        pack_valid(*valid, n, near.grown(g.radius()), g, near_known);
+        pack_valid(*valid, n, window, g, known);
+      }
+      for (int64_t group = 0; group < g.groups; ++group) {
+        const int64_t base = kernels.offset(n, group, g);
+        read_weights(kernels, base, near, g, weights);
+        if (normalizer != Normalizer::none)
+          normalize<A>(normalizer, near, g, valid ? near_known.data() : nullptr, nullptr, weights);
+        if (kernels_gradient) gradients.assign(tile.area() * per_pixel, A(0));
+        for_each_block<A>(group_channels, [&](int64_t c, int64_t count, int64_t vectors) {
+          const int64_t c0 = group * group_channels + c;
+          const GradPixels<A> slopes = grad_pixels(grad, n, c0, count, vectors, near, g, packed_grad, subpixel);
+          if (features_gradient)
+            with_constant(vectors, [&](auto V) {
+              A sum[V.value * Vector<A>::lanes];
+              const View& to = *features_gradient;
+              for (int64_t y = tile.top; y < tile.top + tile.height; ++y)
+                for (int64_t x = tile.left; x < tile.left + tile.width; ++x) {
+                  gather_features_gradient<A, V.value>(g, y, x, near, weights.data(), slopes, sum);
+                  write_strided(to, n * to.n + c0 * to.c + y * to.h + x * to.w, to.c, sum, count);
+                }
+            });
+          if (kernels_gradient) {
+            const Pixels<A> pixels = feature_pixels(
+                features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
+            kernel_gradients(g, tile, near, pixels, slopes, vectors, gradients.data());
+          }
+        });
+        if (!kernels_gradient) continue;
+        if (normalizer != Normalizer::none) {
+          read_weights(kernels, base, tile, g, raw);
+          own_weights.resize(raw.size());
+          for (int64_t y = 0; y < tile.height; ++y) { // the tile's part of the nearby weights
+            const A* row = weights.data() +
+                ((tile.top + y - near.top) * near.width + tile.left - near.left) * per_pixel;
+            std::copy(row, row + tile.width * per_pixel, own_weights.data() + y * tile.width * per_pixel);
+          }
+          normalize_backward(
+              normalizer, tile, g, valid ? known.data() : nullptr, own_weights.data(), raw.data(), gradients.data());
+        }
+        write_weights(*kernels_gradient, kernels_gradient->offset(n, group, g), tile, g, gradients);
+      }
+    }
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// The operators
+// ---------------------------------------------------------------------------------------------------------
+
+// Sums are kept in float64 if any operand is float64, in float32 otherwise.
+template <class F>
+void with_sum_type(const F& f, const Tensor& a, const Tensor& b) {
+  if (a.scalar_type() == ScalarType::Double || b.scalar_type() == ScalarType::Double)
+    f(double());
+  else
+    f(float());
+}
+
+bool is_empty(const Geometry& g) { return g.batch * g.channels * g.height * g.width == 0; }
+
+Tensor new_output(const Tensor& features, const Geometry& g) {
+  return empty_with_format_of(
+      features, g.batch, g.channels, g.scale * g.height, g.scale * g.width, features.scalar_type());
+}
+
+Tensor carafe(
+    const Tensor& features, const Tensor& kernels, int64_t kernel_size, int64_t groups, int64_t scale) {
+  const Geometry g = check_features("carafe", features, kernel_size, groups, scale);
+  check_kernels("carafe", kernels, g);
+  Tensor output = new_output(features, g);
+  if (is_empty(g)) return output;
+  const auto layout = KernelLayout::of_kernels(kernels, g);
+  with_sum_type(
+      [&](auto a) {
+        forward<decltype(a)>(
+            g, view_of(features), layout, Normalizer::none, nullptr, view_of(output), nullptr);
+      },
+      features, kernels);
+  return output;
+}
+
+std::tuple<Tensor, std::optional<Tensor>> fused_forward(
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t scale,
+    const std::string& normalizer_name,
+    const Tensor* valid) {
+  const char* op = "carafe_fused";
+  const Geometry g = check_features(op, features, kernel_size, groups, scale);
+  check_logits(op, logits, g);
+  if (valid) check_valid(op, *valid, g);
+  const Normalizer normalizer = parse_normalizer(op, normalizer_name);
+  Tensor output = new_output(features, g);
+  std::optional<Tensor> output_valid;
+  if (valid) {
+    const int64_t sizes[] = {g.batch, 1, g.scale * g.height, g.scale * g.width};
+    output_valid = torch::stable::new_empty(*valid, {sizes, 4});
+  }
+  if (g.batch * g.height * g.width == 0 || (is_empty(g) && !valid)) return {output, output_valid};
+  const auto layout = KernelLayout::of_logits(logits, g);
+  const View valid_view = valid ? view_of(*valid) : View{};
+  const View output_valid_view = valid ? view_of(*output_valid) : View{};
+  with_sum_type(
+      [&](auto a) {
+        forward<decltype(a)>(
+            g, view_of(features), layout, normalizer, valid ? &valid_view : nullptr, view_of(output),
+            valid ? &output_valid_view : nullptr);
+      },
+      features, logits);
+  return {output, output_valid};
+}
+
+Tensor carafe_fused(
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t scale,
+    const std::string& normalizer) {
+  return std::get<0>(fused_forward(features, logits, kernel_size, groups, scale, normalizer, nullptr));
+}
+
+std::tuple<Tensor, Tensor> carafe_fused_masked(
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t scale,
+    const std::string& normalizer,
+    const Tensor& valid) {
+  auto [output, output_valid] = fused_forward(features, logits, kernel_size, groups, scale, normalizer, &valid);
+  return {output, *output_valid};
+}
+
+Tensor new_gradient(const Tensor& of, bool wanted) {
+  if (!wanted) {
+    const int64_t none[] = {0};
+    return torch::stable::new_empty(of, {none, 1});
+  }
+  return empty_with_format_of(of, of.size(0), of.size(1), of.size(2), of.size(3), of.scalar_type());
+}
+
+// Both backward operators; `layout_of` says how the second operand is laid out.
+template <class LayoutOf>
+std::tuple<Tensor, Tensor> backward_of(
+    const Geometry& g,
+    const Tensor& grad,
+    const Tensor& features,
+    const Tensor& kernels,
+    LayoutOf layout_of,
+    Normalizer normalizer,
+    const Tensor* valid,
+    bool features_wanted,
+    bool kernels_wanted) {
+  Tensor features_gradient = new_gradient(features, features_wanted);
+  Tensor kernels_gradient = new_gradient(kernels, kernels_wanted);
+  if (is_empty(g)) {
+    if (kernels_wanted) torch::stable::zero_(kernels_gradient); // no channels: nothing depends on them
+    return {features_gradient, kernels_gradient};
+  }
+  const View valid_view = valid ? view_of(*valid) : View{};
+  const View to_features = features_wanted ? view_of(features_gradient) : View{};
+  const KernelLayout layout = layout_of(kernels, g);
+  const KernelLayout to_kernels = kernels_wanted ? layout_of(kernels_gradient, g) : KernelLayout{};
+  with_sum_type(
+      [&](auto a) {
+        backward<decltype(a)>(
+            g, view_of(grad), view_of(features), layout, normalizer, valid ? &valid_view : nullptr,
+            features_wanted ? &to_features : nullptr, kernels_wanted ? &to_kernels : nullptr);
+      },
+      features, kernels);
+  return {features_gradient, kernels_gradient};
+}
+
+std::tuple<Tensor, Tensor> carafe_backward(
+    const Tensor& grad,
+    const Tensor& features,
+    const Tensor& kernels,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t scale,
+    bool features_wanted,
+    bool kernels_wanted) {
+  const char* op = "carafe_backward";
+  const Geometry g = check_features(op, features, kernel_size, groups, scale);
+  check_kernels(op, kernels, g);
+  check_grad(op, grad, g);
+  return backward_of(
+      g, grad, features, kernels, KernelLayout::of_kernels, Normalizer::none, nullptr, features_wanted,
+      kernels_wanted);
+}
+
+std::tuple<Tensor, Tensor> carafe_fused_backward(
+    const Tensor& grad,
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t scale,
+    const std::string& normalizer,
+    const std::optional<Tensor>& valid,
+    bool features_wanted,
+    bool logits_wanted) {
+  const char* op = "carafe_fused_backward";
+  const Geometry g = check_features(op, features, kernel_size, groups, scale);
+  check_logits(op, logits, g);
+  check_grad(op, grad, g);
+  if (valid) check_valid(op, *valid, g);
+  return backward_of(
+      g, grad, features, logits, KernelLayout::of_logits, parse_normalizer(op, normalizer),
+      valid ? &*valid : nullptr, features_wanted, logits_wanted);
+}
+
+} // namespace
+} // namespace inpaint::cpu
+
+STABLE_TORCH_LIBRARY_IMPL(inpaint, CPU, m) {
+  m.impl("carafe", TORCH_BOX(&inpaint::cpu::carafe));
+  m.impl("carafe_backward", TORCH_BOX(&inpaint::cpu::carafe_backward));
+  m.impl("carafe_fused", TORCH_BOX(&inpaint::cpu::carafe_fused));
+  m.impl("carafe_fused.masked", TORCH_BOX(&inpaint::cpu::carafe_fused_masked));
+  m.impl("carafe_fused_backward", TORCH_BOX(&inpaint::cpu::carafe_fused_backward));
+}

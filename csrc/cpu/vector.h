@@ -1,0 +1,60 @@
+// The few vector operations that the CPU kernels need, over the vector types that GCC and Clang share: the
+// compiler maps 64 bytes to one AVX-512 register, two of AVX2 or four of NEON.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace inpaint::cpu {
+
+template <class A> // A: the type sums are kept in, float or double
+struct Vector {
+  static constexpr int lanes = 64 / sizeof(A);
+  typedef A type __attribute__((vector_size(64)));
+
+  static type load(const A* from) {
+    type value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+  }
+  static void store(A* to, type value) { std::memcpy(to, &value, sizeof value); }
+
+  // A tree of halves: a loop over the lanes would be one long chain of additions.
+  static A sum(type value) {
+    A parts[lanes];
+    std::memcpy(parts, &value, sizeof value);
+    for (int half = lanes / 2; half >= 1; half /= 2)
+      for (int lane = 0; lane < half; ++lane) parts[lane] += parts[lane + half];
+    return parts[0];
+  }
+};
+
+inline double exponential(double x) { return std::exp(x); }
+
+// exp in single precision, written so that loops over it vectorise: x = n·ln 2 + r, |r| ≤ ln 2 / 2, then the
+// Taylor polynomial of degree 7 (relative error below 2e-7) and n put into the exponent bits. exp(0) is
+// exactly 1, NaN stays NaN, and below the smallest normal number the result is 0.
+inline float exponential(float x) {
+  constexpr float lowest = -87.0f, highest = 88.0f;
+  const float bounded = x < lowest ? lowest : (x > highest ? highest : x); // NaN passes both comparisons
+  const float shifted = bounded * 1.44269504088896341f + 12582912.0f;      // 1.5·2^23 rounds to an integer
+  int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  const float n = shifted - 12582912.0f;
+  const float r = bounded - n * 0.693145751953125f - n * 1.428606765330187e-06f;
+  float p = 1.0f / 5040.0f;
+  p = p * r + 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const uint32_t exponent = (static_cast<uint32_t>(bits) - 0x4B400000u + 127u) << 23;
+  float power;
+  std::memcpy(&power, &exponent, sizeof power);
+  return x < lowest ? 0.0f : p * power;
+}
+
+} // namespace inpaint::cpu

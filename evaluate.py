@@ -1,0 +1,126 @@
+"""Score inpainting methods side by side on the same photos with the same holes.
+
+The baselines, and a model beside them, on the 256-pixel centre crops of a folder or a tar of photos:
+
+    python evaluate.py --images photos --masks free-form:0.1-0.5 --methods telea,ns,biharmonic --output runs/a
+    python evaluate.py --images val.tar --masks thin:0.05-0.2 --methods telea,ns,pconv-carafe --output runs/b
+
+With masks of your own, which pair with the photos by file stem, or drawn at random from a folder:
+
+    python evaluate.py --images photos --masks masks/ --methods telea,pconv-carafe --output runs/c
+    python evaluate.py --images photos --masks folder:irregular/ --methods telea,pconv-carafe --output runs/d
+
+With another program's results: write the crops (holes painted grey) and masks, fill them, score the folder:
+
+    python evaluate.py --images photos --masks box --methods telea --output runs/e --export runs/inputs
+    inpaint run --image runs/inputs/images --mask runs/inputs/masks --output runs/mine
+    python evaluate.py --images photos --masks box --methods telea,mine=runs/mine --output runs/e
+
+OUTPUT receives results.json, table.md (the same numbers) and sheet.png. Set the number of CPU threads from
+outside, for example OMP_NUM_THREADS=2. The exit code is 1 where a photo could not be read and was left out.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from inpaint.datasets import open_photos
+from inpaint.evaluation.baselines import METHODS, resolve_method
+from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, environment, evaluate
+from inpaint.evaluation.report import export_cases, markdown, write_report
+from inpaint.metrics import LpipsAlex, LpipsUnavailableError
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--images", required=True, metavar="DIR|TAR", help="photos: a folder or a tar")
+    add(
+        "--masks", required=True, metavar="DIR|RECIPE", help="masks: a folder, or a recipe: free-form:0.1-0.5"
+    )
+    add(
+        "--methods",
+        required=True,
+        metavar="A,B,...",
+        help=f"baselines ({', '.join(METHODS)}), models (name, folder or hub id), NAME=DIR for ready results",
+    )
+    add("--output", required=True, type=Path, metavar="DIR", help="where the report goes")
+    add("--seed", type=int, default=0, help="masks are drawn from it and the photo's name (default 0)")
+    add("--size", type=int, default=256, help="side of the centre crop in pixels (default 256)")
+    add("--limit", type=int, metavar="N", help="N photos, spread evenly over the sorted names (default: all)")
+    add("--device", default="auto", help="where models run: auto, cpu or cuda (default auto)")
+    add("--sheet-rows", type=int, default=8, metavar="N", help="photos on the picture sheet (default 8)")
+    add(
+        "--lpips",
+        action=argparse.BooleanOptionalAction,
+        help="require LPIPS, or leave it out (default: where its weights are on this machine)",
+    )
+    add("--export", type=Path, metavar="DIR", help="also write the crops and masks, for other programs")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = parse_arguments(argv)
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        cases = EvaluationSet(
+            open_photos(arguments.images), arguments.masks, arguments.seed, arguments.size, arguments.limit
+        )
+        methods = {}
+        for word in arguments.methods.split(","):
+            name, method = resolve_method(word.strip(), device)
+            if name in methods:
+                raise ValueError(f"methods: {name} is named twice")
+            methods[name] = method
+        lpips, lpips_unavailable = load_lpips(arguments.lpips, device)
+        if arguments.export:
+            export_cases(cases, arguments.export)
+        evaluation = evaluate(
+            methods, cases, lpips=lpips, sheet_rows=arguments.sheet_rows, progress=sys.stderr.isatty()
+        )
+    except (ValueError, OSError, MethodError, LpipsUnavailableError) as error:
+        sys.stderr.write(f"evaluate.py: {error}\n")
+        return 2
+
+    results = {
+        "protocol": {
+            "images": Path(arguments.images).resolve().name,
+            "image_count": len(evaluation.records),
+            **cases.describe(),
+            "sha256": evaluation.sha256,
+            "metrics": DEFINITIONS,
+            "lpips_unavailable": lpips_unavailable,
+            "device": device,
+            **environment(),
+        },
+        "methods": evaluation.summary(),
+    }
+    write_report(arguments.output, results, evaluation.rows)
+    sys.stdout.write(markdown(results))
+    for name, reason in cases.skipped.items():
+        sys.stderr.write(f"evaluate.py: left out {name}: {reason}\n")
+    return 1 if cases.skipped else 0
+
+
+def load_lpips(wanted: bool | None, device: str) -> tuple[LpipsAlex | None, str | None]:
+    """Return LPIPS, or None and the reason; raises only where LPIPS was asked for by name."""
+    if wanted is False:
+        return None, "switched off"
+    try:
+        return LpipsAlex.load(device), None
+    except LpipsUnavailableError as error:
+        if wanted:
+            raise
+        return None, str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

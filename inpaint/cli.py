@@ -1,0 +1,256 @@
+"""The `inpaint` command: fill holes in photos from the shell, list the installed models.
+
+    inpaint run --image photo.jpg --mask hole.png --output filled.png
+    inpaint run --image photos/ --mask masks/ --output filled/
+    inpaint models
+
+Exit codes: 0 all done, 1 some photos failed (each is named, the others are done), 2 nothing was started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from inpaint import __version__
+from inpaint.images import (
+    ALPHA_FORMATS,
+    LOSSY_FORMATS,
+    MAX_PIXELS,
+    SUFFIXES,
+    ImageError,
+    format_for,
+    read_mask,
+    read_photo,
+    write_photo,
+)
+
+if TYPE_CHECKING:
+    from inpaint.inference import Inpainter
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One photo to fill. `masks` holds every mask of its stem: exactly one, or it is an error."""
+
+    photo: Path
+    masks: list[Path]
+    output: Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return the exit code.
+
+    Raises SystemExit(2) for arguments that make no sense, as argparse does.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "models":
+            return _list_models()
+        return _run(parser, arguments)
+    except KeyboardInterrupt:
+        _say("stopped; what was written before is whole")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="inpaint", description="Paint over anything in a photo and get a believable picture back."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser(
+        "run",
+        help="fill the holes of a photo, or of a folder of photos",
+        description="Fill the holes of a photo, or of a folder of photos. Pixels outside the mask stay as "
+        "they are: to the bit in PNG, WebP, TIFF and BMP, up to its compression in JPEG.",
+        epilog="In folders, photos and masks pair by file stem (dog.jpg, dog.png), and results keep each "
+        "photo's file name. A photo that cannot be done is reported and skipped; the exit code is then 1.",
+    )
+    run.add_argument(
+        "--image", type=Path, required=True, metavar="FILE|DIR", help="photo, or folder of photos"
+    )
+    run.add_argument(
+        "--mask",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="mask of the upright photo's size, or folder of masks; pixels above 127 are filled",
+    )
+    run.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="file, whose suffix names the format, or folder; never the photo itself",
+    )
+    run.add_argument(
+        "--model",
+        default="pconv-carafe",
+        metavar="NAME",
+        help="installed model, folder, weights file or hub id (default: %(default)s)",
+    )
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    run.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_PIXELS / 1e6,
+        metavar="N",
+        help="refuse larger files before decoding them (default: %(default)g)",
+    )
+    commands.add_parser("models", help="list the installed models: name, size, scores")
+    return parser
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    tasks = _pair(parser, arguments.image, arguments.mask, arguments.output)
+    # After the paths are known to make sense: this import and the model take seconds.
+    from inpaint.inference import Inpainter
+
+    try:
+        fill = Inpainter.from_pretrained(arguments.model, device=arguments.device)
+    except ValueError as error:
+        parser.error(str(error))
+
+    for format in sorted({format_for(task.output) for task in tasks} & LOSSY_FORMATS):
+        _say(f"note: {format} does not keep pixels outside the mask exactly; name a .png output for that")
+    failed = 0
+    # A bar that advances by parts of a photo, since one large photo can take as long as a folder.
+    with tqdm(
+        total=len(tasks),
+        file=sys.stderr,
+        bar_format="{percentage:3.0f}%|{bar:30}| {elapsed}<{remaining} {desc}",
+    ) as bar:
+        for done, task in enumerate(tasks):
+            bar.set_description_str(f"{done + 1}/{len(tasks)} {task.photo.name}")
+            try:
+                _fill_one(fill, task, round(arguments.max_megapixels * 1e6), bar)
+            except (ValueError, OSError, RuntimeError, MemoryError) as error:
+                # ValueError covers ImageError; RuntimeError is what torch raises when a GPU is out of memory.
+                failed += 1
+                message = str(error) or type(error).__name__
+                _say(f"error: {message if str(task.photo) in message else f'{task.photo}: {message}'}")
+            bar.update(done + 1 - bar.n)
+    if failed:
+        _say(f"{failed} of {len(tasks)} photos failed, {len(tasks) - failed} written")
+    return 1 if failed else 0
+
+
+def _fill_one(fill: Inpainter, task: _Task, max_pixels: int, bar: tqdm) -> None:
+    if not task.masks:
+        raise ImageError(f"{task.photo}: there is no mask named {task.photo.stem}.png or the like")
+    if len(task.masks) > 1:
+        names = ", ".join(mask.name for mask in task.masks)
+        raise ImageError(f"{task.photo}: several masks have its stem ({names}); keep one")
+    photo = read_photo(task.photo, max_pixels=max_pixels)
+    mask = read_mask(task.masks[0], max_pixels=max_pixels)
+    height, width = photo.pixels.shape[:2]
+    if mask.shape != (height, width):
+        raise ImageError(
+            f"{task.photo}: its mask {task.masks[0].name} is {mask.shape[1]}×{mask.shape[0]}, but the "
+            f"upright photo is {width}×{height}; draw the mask at the photo's size"
+        )
+    notes = list(photo.notes)
+    if not mask.any():
+        notes.append(f"its mask {task.masks[0].name} has no pixel above 127, so nothing was filled")
+    if photo.alpha is not None and format_for(task.output) not in ALPHA_FORMATS:
+        notes.append(f"{task.output.suffix} files hold no transparency; it was left out")
+    for note in notes:
+        _say(f"note: {task.photo}: {note}")
+    done = bar.n
+    result = fill(photo.pixels, mask, progress=lambda fraction: _advance(bar, done + fraction))
+    write_photo(task.output, dataclasses.replace(photo, pixels=result))
+
+
+def _advance(bar: tqdm, position: float) -> None:
+    bar.update(position - bar.n)
+
+
+def _pair(parser: argparse.ArgumentParser, image: Path, mask: Path, output: Path) -> list[_Task]:
+    """Find the photos, the masks of each and where each result goes; usage errors end the program."""
+    for option, path in (("--image", image), ("--mask", mask)):
+        if not path.exists():
+            parser.error(f"{option} {path}: there is no such file or folder")
+    photos = [image]
+    if image.is_dir():
+        photos, ignored = _image_files(image)
+        if not photos:
+            parser.error(f"--image {image}: holds no photos ({', '.join(SUFFIXES)})")
+        if ignored:
+            _say(f"note: ignored in {image}, not an image by its suffix: {', '.join(ignored)}")
+        if output.exists() and not output.is_dir():
+            parser.error(f"--output {output}: is a file; results of a folder of photos go to a folder")
+    into_folder = image.is_dir() or output.is_dir() or not output.suffix
+
+    masks_by_stem: dict[str, list[Path]] = {}
+    if mask.is_dir():
+        for path in _image_files(mask)[0]:
+            masks_by_stem.setdefault(path.stem, []).append(path)
+    tasks = [
+        _Task(
+            photo=photo,
+            masks=masks_by_stem.get(photo.stem, []) if mask.is_dir() else [mask],
+            output=output / photo.name if into_folder else output,
+        )
+        for photo in photos
+    ]
+    for task in tasks:
+        if task.output.suffix.lower() not in SUFFIXES:
+            parser.error(f"--output {task.output}: unknown format; end it in one of {', '.join(SUFFIXES)}")
+        for source in (task.photo, *task.masks):
+            if task.output.resolve() == source.resolve() or (
+                task.output.exists() and task.output.samefile(source)
+            ):
+                parser.error(f"--output {output}: would overwrite {source}; name another file or folder")
+    folder = output if into_folder else output.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--output {folder}: cannot be made a folder ({error.strerror})")
+    return tasks
+
+
+def _image_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return a folder's image files by suffix, sorted, and the names of its other files but hidden ones."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return images, [path.name for path in files if path.suffix.lower() not in SUFFIXES]
+
+
+def _list_models() -> int:
+    # Here, because it loads torch, which `inpaint --help` has no need of.
+    from inpaint.weights import WEIGHTS_FILE, WeightsError, installed_models, models_folder
+
+    try:
+        models = installed_models()
+    except WeightsError as error:
+        _say(f"error: {error}")
+        return 1
+    if not models:
+        _say(f"no models are installed in {models_folder()}")
+        return 0
+    metrics = list(dict.fromkeys(metric for model in models for metric in model.scores))
+    rows = [["name", "weights", "size", *metrics, "description"]]
+    for model in models:
+        file = model.folder / WEIGHTS_FILE
+        size = f"{file.stat().st_size / 2**20:.1f} MiB" if file.is_file() else "missing"
+        scores = [f"{model.scores[metric]:g}" if metric in model.scores else "–" for metric in metrics]
+        rows.append([model.name, f"{model.parameters / 1e6:.1f} M", size, *scores, model.description])
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(f"{line.rstrip()}\n")
+    return 0
+
+
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)

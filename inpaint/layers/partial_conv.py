@@ -1,0 +1,143 @@
+"""Partial convolution: convolution of the known pixels only, and the validity it leaves behind.
+
+Liu et al., Image Inpainting for Irregular Holes Using Partial Convolutions, ECCV 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# A window with less known mass than this is divided by this: a valid that has faded to 1e-38 would otherwise
+# turn the renormalisation into infinity times zero.
+_LEAST_MASS = 1e-30
+
+
+def select_known(features: Tensor, valid: Tensor) -> Tensor:
+    """x·v, by selection where v = 0: whatever the hole holds, NaN included, is left out forward and backward."""
+    return torch.where(valid > 0, features * valid.to(features.dtype), 0)
+
+
+def renormalize(sums: Tensor, known_mass: Tensor, full_mass: float, bias: Tensor | None) -> Tensor:
+    """sums·full/known + bias where known > 0, else 0: the second half of every partial (transposed) convolution.
+
+    Args:
+        sums: [N, C, H, W], the convolution of x·v without bias.
+        known_mass: [N, 1, H, W], the window's sum of v, float32.
+        full_mass: the window's sum if all were known.
+        bias: [C] or None.
+    """
+    known = known_mass > 0
+    ratio = torch.where(known, full_mass / known_mass.clamp(min=_LEAST_MASS), 0).to(sums.dtype)
+    if bias is None:
+        return sums * ratio
+    return torch.addcmul(bias.to(sums.dtype).reshape(1, -1, 1, 1) * known, sums, ratio)
+
+
+class PartialConv2d(nn.Module):
+    """Partial convolution, equal to NVIDIA's layer on binary valid, single- and multi-channel.
+
+    y = conv(x·v)·sum(1)/sum(v) + b where the window's sum(v) > 0, else 0; the sums run over the window and the
+    channels, and the image's border counts as unknown. Returned valid is the window's sum clipped to [0, 1].
+    The state dict holds `weight` [out, in, k, k] and `bias` [out] only.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """He initialisation for the rectifiers that follow; bias 0."""
+        nn.init.kaiming_normal_(self.weight, a=0.2)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(
+        self, features: Tensor | Sequence[Tensor], valid: Tensor | Sequence[Tensor], zeroed: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Convolves what is known.
+
+        Args:
+            features: [N, C, H, W], or several such tensors that are concatenated along the channels.
+            valid: [N, 1, H, W] or [N, C, H, W] in [0, 1]; one for each tensor of features. The sum over a
+                concatenation's channels comes from one-channel sums, exactly, and never fills a [N, C, H, W] mask.
+            zeroed: the caller knows that features already are x·v (what this layer returns, with binary valid).
+
+        Returns:
+            features [N, out, H', W'] and valid [N, 1, H', W'] float32.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        parts = [features] if isinstance(features, Tensor) else list(features)
+        valids = [valid] if isinstance(valid, Tensor) else list(valid)
+        self._check(parts, valids)
+        known = parts if zeroed else [select_known(x, v) for x, v in zip(parts, valids, strict=True)]
+        joined = known[0] if len(known) == 1 else torch.cat(known, dim=1)
+        sums = F.conv2d(joined, self.weight, None, self.stride, self.padding, self.dilation)
+        known_mass = self._window_sum(channel_mass(parts, valids))
+        full_mass = float(self.in_channels * self.kernel_size**2)
+        if (
+            all(v.shape[1] == 1 for v in valids) and len(valids) == 1
+        ):  # one mask for all channels: count it once
+            full_mass, known_mass = full_mass / self.in_channels, known_mass / self.in_channels
+        return renormalize(sums, known_mass, full_mass, self.bias), known_mass.clamp(max=1)
+
+    def _window_sum(self, mass: Tensor) -> Tensor:
+        """[N, 1, H, W] float32 -> the sum over each output pixel's window."""
+        with torch.autocast(mass.device.type, enabled=False):
+            if self.dilation == 1 and self.padding <= self.kernel_size // 2:
+                return F.avg_pool2d(mass, self.kernel_size, self.stride, self.padding, divisor_override=1)
+            ones = mass.new_ones(1, 1, self.kernel_size, self.kernel_size)
+            return F.conv2d(mass, ones, None, self.stride, self.padding, self.dilation)
+
+    def _check(self, parts: Sequence[Tensor], valids: Sequence[Tensor]) -> None:
+        channels = sum(x.shape[1] for x in parts)
+        if channels != self.in_channels:
+            raise ValueError(f"PartialConv2d: features must have {self.in_channels} channels, got {channels}")
+        if len(parts) != len(valids):
+            raise ValueError(f"PartialConv2d: {len(parts)} features need as many valid, got {len(valids)}")
+        for x, v in zip(parts, valids, strict=True):
+            wanted = (x.shape[0], v.shape[1] if v.shape[1:2] == x.shape[1:2] else 1, *x.shape[2:])
+            if tuple(v.shape) != wanted:
+                raise ValueError(
+                    f"PartialConv2d: valid must have shape {[x.shape[0], 1, *x.shape[2:]]} or {list(x.shape)}, "
+                    f"got {list(v.shape)}"
+                )
+
+    def extra_repr(self) -> str:
+        """The numbers that were given."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, bias={self.bias is not None}"
+        )
+
+
+def channel_mass(parts: Sequence[Tensor], valids: Sequence[Tensor]) -> Tensor:
+    """The sum of valid over the channels of a concatenation, [N, 1, H, W] float32."""
+    total: Tensor | None = None
+    for x, v in zip(parts, valids, strict=True):
+        mass = v.float() * x.shape[1] if v.shape[1] == 1 else v.float().sum(1, keepdim=True)
+        total = mass if total is None else total + mass
+    assert total is not None
+    return total

@@ -1,0 +1,331 @@
+"""Loss terms of image completion, as plain functions, and their weighted sum.
+
+The terms and default weights are those of Liu et al., "Image Inpainting for Irregular Holes Using Partial
+Convolutions" (ECCV 2018), equations 2 to 7. Everywhere: images are float `[N, 3, H, W]` with values around
+[0, 1], `mask` is `[N, 1, H, W]` with 1 in the hole, and the *composite* is the prediction inside the hole and
+the known pixels outside. Every term is a mean over the images of a batch, so that the mean over equal slices
+of a batch is the value of the whole batch, and training on several processes minimises the same loss as on
+one. All sums are taken in float32, whatever the precision of the network.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+# One grey level squared: below a mean squared error of about one level, an image is as good as exact in 8
+# bits, and its logarithm must not draw the gradient away from images that still have visible errors.
+LOG_MSE_EPSILON = (1 / 255) ** 2
+
+
+def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """The prediction inside the hole and the image outside, `[N, 3, H, W]`."""
+    return mask * prediction + (1 - mask) * image
+
+
+def valid_l1(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Absolute error over the known pixels, divided by N·C·H·W (Liu et al., L_valid)."""
+    return ((1 - mask) * (prediction - image)).abs().mean()
+
+
+def hole_l1(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Absolute error over the hole, divided by N·C·H·W (Liu et al., L_hole).
+
+    Dividing by the whole picture, not by the hole's area, is what the published weights refer to; large holes
+    count for more than small ones.
+    """
+    return (mask * (prediction - image)).abs().mean()
+
+
+def perceptual_l1(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of each feature map, summed over the maps (Liu et al., L_perceptual).
+
+    Both lists hold maps `[N, C_p, H_p, W_p]` in the same order.
+    """
+    return torch.stack(
+        [(a.float() - b.float()).abs().mean() for a, b in zip(features, target_features, strict=True)]
+    ).sum()
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Channel correlations `F Fᵀ / (C·H·W)`, float32: `[N, C, H, W]` -> `[N, C, C]`.
+
+    The division is done in two steps, by H·W before the product and by C after it, so that the product of two
+    large maps overflows in no precision.
+    """
+    flat = features.float().flatten(2)  # [N, C, H·W]
+    channels, positions = flat.shape[1:]
+    return torch.bmm(flat / positions, flat.transpose(1, 2)) / channels
+
+
+def style_l1(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of the Gram matrices, summed over the maps (Liu et al., L_style)."""
+    return torch.stack(
+        [
+            (gram_matrix(a) - gram_matrix(b)).abs().mean()
+            for a, b in zip(features, target_features, strict=True)
+        ]
+    ).sum()
+
+
+def total_variation(composite_image: Tensor, mask: Tensor) -> Tensor:
+    """Absolute differences of neighbours that both lie in the hole dilated by one pixel, divided by N·C·H·W.
+
+    Liu et al., L_tv: horizontal and vertical neighbours of the composite. The dilation is by the 3×3 square,
+    so the step across the hole's border counts.
+    """
+    region = F.max_pool2d(mask.float(), kernel_size=3, stride=1, padding=1)  # [N, 1, H, W]
+    across = region[..., :, 1:] * region[..., :, :-1]
+    down = region[..., 1:, :] * region[..., :-1, :]
+    horizontal = (across * (composite_image[..., :, 1:] - composite_image[..., :, :-1])).abs().sum()
+    vertical = (down * (composite_image[..., 1:, :] - composite_image[..., :-1, :])).abs().sum()
+    return (horizontal + vertical) / composite_image.numel()
+
+
+def log_mse(composite_image: Tensor, image: Tensor, epsilon: float = LOG_MSE_EPSILON) -> Tensor:
+    """Mean over the images of log(mean squared error + ε): the negative mean PSNR up to scale and offset.
+
+    Mean PSNR over images = −10/ln 10 · log_mse for values in [0, 1] and ε = 0. Unlike the mean squared error,
+    which the images with the largest holes dominate, an image counts by its *relative* improvement, as it
+    does in the metric. ε, one grey level squared by default, bounds the gradient of nearly exact images.
+    """
+    squared_error = (composite_image - image).square().mean(dim=(1, 2, 3))  # [N]
+    return (squared_error + epsilon).log().mean()
+
+
+class FeatureBackbone(nn.Module):
+    """A frozen ImageNet network that returns the feature maps after the chosen layers.
+
+    `forward(images)`: `[N, 3, H, W]`, RGB in [0, 1] -> one map per entry of `layers`. The ImageNet mean and
+    standard deviation are applied inside. `layers` are indices into `stages`; what lies behind the last one
+    is dropped. The weights get no gradient and stay in evaluation mode, whatever `train()` says.
+    """
+
+    mean: Tensor
+    std: Tensor
+    scales: Tensor
+
+    def __init__(self, stages: nn.Sequential, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        self.stages = stages[: max(self.layers) + 1].requires_grad_(False).eval()
+        self.stages.to(memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scales", torch.ones(len(self.layers)), persistent=False)
+
+    def train(self, mode: bool = True) -> FeatureBackbone:
+        """Stay in evaluation mode: a loss must not change because the network around it trains."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of `images` `[N, 3, H, W]`, RGB in [0, 1], one `[N, C_p, H_p, W_p]` per layer."""
+        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        maps: list[Tensor] = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in self.layers:
+                maps.append(x * self.scales[len(maps)])
+        return maps
+
+    @torch.no_grad()
+    def normalize_scales(self) -> None:
+        """Scale each map so that its root mean square is 1 on a picture with the statistics of a photograph.
+
+        Networks trained on other input ranges have activations tens of times larger, which the Gram matrices
+        square: the weight of a term means the same for all of them only after this.
+        """
+        self.scales.fill_(1)
+        rms = torch.stack([map_.float().square().mean().sqrt() for map_ in self(_photo_like().to(self.mean))])
+        self.scales.copy_(1 / rms.clamp_min(1e-6))
+
+
+def _photo_like(side: int = 128) -> Tensor:
+    """A fixed picture `[1, 3, side, side]` in [0, 1] whose amplitudes fall as 1/frequency, like a photo's."""
+    generator = torch.Generator().manual_seed(0)
+    spectrum = torch.fft.rfft2(torch.randn(4, side, side, generator=generator))
+    frequency = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None])
+    frequency[0, 0] = 1 / side
+    noise = torch.fft.irfft2(spectrum / frequency, s=(side, side))
+    noise = noise / noise.std(dim=(1, 2), keepdim=True)
+    # Photographs vary far more in brightness, which the channels share, than in colour.
+    return (0.45 + 0.24 * noise[:1] + 0.08 * noise[1:])[None].clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class _BackboneKind:
+    architecture: str  # constructor in torchvision.models, and the name of its file in torch.hub's folder
+    layers: tuple[int, ...]
+    normalized: bool  # whether the maps are brought to unit scale
+
+
+# VGG16: pool1, pool2, pool3 as they are, which the published weights refer to; at 1/2, 1/4 and 1/8 of the
+# size. SqueezeNet 1.1 shrinks in its first convolution: its maps at those scales lie before its pools.
+_BACKBONES = {
+    "vgg16": _BackboneKind("vgg16", layers=(4, 9, 16), normalized=False),
+    "squeezenet": _BackboneKind("squeezenet1_1", layers=(1, 4, 7), normalized=True),
+}
+
+
+def build_backbone(choice: str) -> FeatureBackbone:
+    """The perceptual backbone named by `choice`: `vgg16`, `vgg16:FILE` or `squeezenet:FILE`.
+
+    FILE holds weights in torchvision's key names (`features.0.weight`, ...; the classifier may be missing),
+    as `.safetensors`, or as a `.pth` read with `weights_only=True`. A bare name looks for torchvision's file
+    in torch.hub's folder; nothing is downloaded. Raises ValueError for an unknown name or unfit weights and
+    FileNotFoundError where there is no file, both naming the remedy.
+    """
+    from torchvision import models  # heavy, and needed by perceptual losses alone
+
+    name, _, file = choice.partition(":")
+    if name not in _BACKBONES:
+        raise ValueError(
+            f"unknown perceptual backbone {name!r}: choose one of {', '.join(sorted(_BACKBONES))}"
+        )
+    kind = _BACKBONES[name]
+    path = Path(file).expanduser() if file else _cached_weights(kind.architecture)
+    if path is None or not path.is_file():
+        where = f"no file {path}" if file else f"no {kind.architecture}-*.pth in {_hub_checkpoints()}"
+        url = models.get_model_weights(kind.architecture).DEFAULT.url
+        raise FileNotFoundError(
+            f"weights of the perceptual backbone {name} not found ({where}). Download {url} into "
+            f"{_hub_checkpoints()}, give a file as {name}:FILE, choose another backbone (squeezenet:FILE is "
+            "small), or set the weights of the perceptual and style terms to 0"
+        )
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced or dropped
+        stages = models.get_model(kind.architecture, weights=None).features[: max(kind.layers) + 1]
+    state = {
+        name.removeprefix("features."): weight.float()
+        for name, weight in _read_state_dict(path).items()
+        if name.removeprefix("features.") in stages.state_dict()
+    }
+    try:
+        stages.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not hold {kind.architecture} weights in torchvision's names: {error}"
+        ) from None
+    backbone = FeatureBackbone(stages, kind.layers)
+    if kind.normalized:
+        backbone.normalize_scales()
+    return backbone
+
+
+def _hub_checkpoints() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _cached_weights(architecture: str) -> Path | None:
+    return next(iter(sorted(_hub_checkpoints().glob(f"{architecture}-*.pth"))), None)
+
+
+def _read_state_dict(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is not a whole file of weights: {error}") from error
+
+
+def _weight(default: float, text: str) -> float:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; one with weight 0 is not computed. The defaults are those of Liu et al. (2018)."""
+
+    valid: float = _weight(1.0, "absolute error on known pixels")
+    hole: float = _weight(6.0, "absolute error in the hole")
+    perceptual: float = _weight(0.05, "feature distance of prediction and composite; needs a backbone")
+    style: float = _weight(120.0, "Gram matrix distance of prediction and composite; needs a backbone")
+    tv: float = _weight(0.1, "total variation of the composite in the hole dilated by a pixel")
+    # Not in the paper: it serves where the goal is the PSNR itself.
+    log_mse: float = _weight(0.0, "logarithm of each composite's mean squared error: PSNR, as a loss")
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (value >= 0 and value < float("inf")):
+                raise ValueError(
+                    f"the weight of the loss term {name} must be finite and not negative, got {value}"
+                )
+        if not any(vars(self).values()):
+            raise ValueError("all loss weights are 0: there would be nothing to train")
+
+    @property
+    def needs_backbone(self) -> bool:
+        """Whether a term with a weight compares features."""
+        return self.perceptual > 0 or self.style > 0
+
+
+class InpaintingLoss(nn.Module):
+    """The weighted sum of the terms, with the value of each.
+
+    `forward(prediction, image, mask)` takes `[N, 3, H, W]`, `[N, 3, H, W]` and `[N, 1, H, W]` and returns the
+    scalar to minimise and a dict of the unweighted terms (detached scalars on the same device, no
+    synchronisation). `autocast` makes the context in which the backbone runs; the rest is float32. Raises
+    ValueError when a weighted term needs a backbone and there is none.
+    """
+
+    def __init__(
+        self,
+        weights: LossWeights | None = None,
+        backbone: FeatureBackbone | None = None,
+        autocast: Callable[[], torch.autocast] | None = None,
+    ) -> None:
+        super().__init__()
+        self.weights = weights or LossWeights()
+        if self.weights.needs_backbone and backbone is None:
+            raise ValueError(
+                "the perceptual and style terms need a backbone: build one, or set their weights to 0"
+            )
+        self.backbone = backbone if self.weights.needs_backbone else None
+        self.autocast = autocast
+
+    def forward(self, prediction: Tensor, image: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch and its unweighted terms; see the class."""
+        prediction, image, mask = prediction.float(), image.float(), mask.float()
+        weights = self.weights
+        filled = composite(prediction, image, mask)
+        terms: dict[str, Tensor] = {}
+        if weights.valid:
+            terms["valid"] = valid_l1(prediction, image, mask)
+        if weights.hole:
+            terms["hole"] = hole_l1(prediction, image, mask)
+        if self.backbone is not None:
+            terms |= self._feature_terms(prediction, filled, image)
+        if weights.tv:
+            terms["tv"] = total_variation(filled, mask)
+        if weights.log_mse:
+            terms["log_mse"] = log_mse(filled, image)
+        loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    def _feature_terms(self, prediction: Tensor, filled: Tensor, image: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            target = self._features(image)
+        # Prediction and composite go through the backbone as one batch: fewer, larger convolutions.
+        halves = [maps.chunk(2) for maps in self._features(torch.cat([prediction, filled]))]
+        of_prediction, of_composite = zip(*halves, strict=True)
+        terms = {}
+        if self.weights.perceptual:
+            terms["perceptual"] = perceptual_l1(of_prediction, target) + perceptual_l1(of_composite, target)
+        if self.weights.style:
+            terms["style"] = style_l1(of_prediction, target) + style_l1(of_composite, target)
+        return terms
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        assert self.backbone is not None
+        if self.autocast is None:
+            return self.backbone(images)
+        with self.autocast():
+            return self.backbone(images)

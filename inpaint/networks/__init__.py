@@ -1,0 +1,53 @@
+"""Networks, one file per figure in the papers, and the builders.
+
+A network takes `(image in [0, 1], mask)` and returns the whole predicted picture; it has `config`, a JSON-able
+dict from which `build_network` rebuilds it, and `stride`, of which height and width must be multiples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
+
+__all__ = ["PRESETS", "PartialConvUNet", "PartialConvUNetConfig", "build_network"]
+
+_NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
+    "PartialConvUNet": (PartialConvUNet, PartialConvUNetConfig),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # What is released: small enough for a laptop, with the head start.
+    "pconv-unet": {"network": "PartialConvUNet"},
+    # Liu et al.'s layers: seven halvings at 512 channels, batch normalisation, no blocks, the picture itself.
+    "pconv-unet-paper": {
+        "network": "PartialConvUNet",
+        "widths": (64, 128, 256, 512, 512, 512, 512),
+        "head_width": 64,
+        "blocks": (0,),
+        "batch_norm": True,
+        "head_start": False,
+    },
+}
+
+
+def build_network(config: Mapping[str, Any]) -> nn.Module:
+    """A network from `{"network": name, **settings}`, with fresh weights.
+
+    Raises:
+        ValueError: an unknown network or setting; the message lists the known ones.
+    """
+    settings = dict(config)
+    name = settings.pop("network", None)
+    if name not in _NETWORKS:
+        raise ValueError(f"unknown network {name!r}; choose one of {', '.join(_NETWORKS)}")
+    network, config_class = _NETWORKS[name]
+    known = {field.name for field in dataclasses.fields(config_class)}
+    if unknown := sorted(set(settings) - known):
+        raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    lists_as_tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+    return network(config_class(**lists_as_tuples))

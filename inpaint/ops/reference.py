@@ -1,0 +1,90 @@
+"""The operator in plain PyTorch: oracle, documentation, and what runs where no compiled kernel is.
+
+Same arguments and results as `inpaint.ops.carafe` and `inpaint.ops.carafe_fused`; differentiable, any device.
+Legend: N batch, G groups, D channels of a group, K = k² taps, S = σ the scale, H and W of the source.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _sum_dtype(*tensors: Tensor) -> torch.dtype:
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def _windows(x: Tensor, kernel_size: int) -> list[Tensor]:
+    """The k² shifted views of x [N, C, H, W], taps row-major, zero outside the image."""
+    height, width = x.shape[-2:]
+    padded = F.pad(x, (kernel_size // 2,) * 4)
+    return [
+        padded[..., i : i + height, j : j + width] for i in range(kernel_size) for j in range(kernel_size)
+    ]
+
+
+def _reassemble(features: Tensor, weights: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
+    """Σₖ wₖ·xₖ; weights [N, G, K, H, S, W, S] in the type sums are kept in."""
+    n, c, h, w = features.shape
+    out = weights.new_zeros(n, groups, c // groups, h, scale, w, scale)
+    for tap, window in enumerate(_windows(features.to(weights.dtype), kernel_size)):
+        value = window.reshape(n, groups, c // groups, h, 1, w, 1)
+        out = torch.addcmul(out, weights[:, :, tap, None], value)
+    channels_last = c > 1 and h * w > 1 and features.stride(1) == 1
+    return (
+        out.reshape(n, c, h * scale, w * scale)
+        .to(features.dtype)
+        .contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    )
+
+
+def carafe(
+    features: Tensor, kernels: Tensor, kernel_size: int = 5, groups: int = 1, scale: int = 2
+) -> Tensor:
+    """See `inpaint.ops.carafe`."""
+    n, _, h, w = features.shape
+    weights = kernels.to(_sum_dtype(features, kernels))
+    weights = weights.reshape(n, groups, kernel_size**2, h, scale, w, scale)
+    return _reassemble(features, weights, kernel_size, groups, scale)
+
+
+def carafe_fused(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int = 5,
+    groups: int = 1,
+    scale: int = 2,
+    normalizer: str = "softmax",
+    valid: Tensor | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """See `inpaint.ops.carafe_fused`."""
+    n, _, h, w = features.shape
+    taps = kernel_size**2
+    # Channel (g·K + tap)·S² + i·S + j of a pixel is tap `tap` of its output pixel (i, j).
+    numbers = logits.to(_sum_dtype(features, logits)).reshape(n, groups, taps, scale, scale, h, w)
+    numbers = numbers.permute(0, 1, 2, 5, 3, 6, 4)  # [N, G, K, H, S, W, S]
+    if normalizer == "sigmoid_normalized":
+        numbers = F.logsigmoid(numbers)  # its softmax is σ(l) / Σ σ(l)
+    weights = numbers.sigmoid() if normalizer == "sigmoid" else numbers.softmax(dim=2)
+    if valid is None:
+        return _reassemble(features, weights, kernel_size, groups, scale)
+
+    known = torch.stack(_windows(valid.to(numbers.dtype), kernel_size), dim=2)  # [N, 1, K, H, W]
+    known = known.reshape(n, 1, taps, h, 1, w, 1)
+    share = ((weights * known).sum(2) / weights.sum(2)).mean(1)  # s/W, [N, H, S, W, S]
+    if normalizer == "sigmoid":
+        mass = (weights * known).sum(2, keepdim=True)
+        some = mass > 0
+        weights = weights * known * weights.sum(2, keepdim=True) / torch.where(some, mass, 1)
+    else:
+        # Relative to the largest logit among the known taps, so that a known tap is never lost to underflow.
+        numbers = torch.where(known > 0, numbers, -torch.inf)
+        highest = numbers.amax(2, keepdim=True)
+        some = highest > -torch.inf
+        weights = torch.exp(numbers - torch.where(some, highest, 0).detach()) * known
+        weights = weights / torch.where(some, weights.sum(2, keepdim=True), 1)
+    weights = torch.where(some, weights, 0)
+    output = _reassemble(torch.where(valid > 0, features, 0), weights, kernel_size, groups, scale)
+    share = share.detach().to(valid.dtype).reshape(n, 1, h * scale, w * scale)
+    return output, torch.where(valid.new_zeros(()) < share, share, 0)

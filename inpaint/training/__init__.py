@@ -1,0 +1,1 @@
+"""Training: settings, the loop, checkpoints, validation, curves, several processes."""

@@ -1,0 +1,366 @@
+"""The settings of a training run: one dataclass, from which the command line is made.
+
+A field's default and help text stand together; the flag, its type and its parser follow from the annotation
+(`add_flags`, `from_namespace`). Settings turn into JSON and back, so that a checkpoint can say what made it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inpaint.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training at one picture size: squares of `size` px, `batch` of them a step."""
+
+    size: int
+    batch: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"a stage's {name} must be at least 1, got {value} in {self}")
+
+    def __str__(self) -> str:
+        return f"{self.size}x{self.batch}:{self.steps}"
+
+    @property
+    def pixels(self) -> int:
+        """Pixels in one batch."""
+        return self.batch * self.size**2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The stages of a run in order, written `128x16:6000,256x8:3000` = size × batch : steps, ...
+
+    The step that the stages count is the run's: stages follow one another without a new start of anything.
+    """
+
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Schedule:
+        """The schedule written in `text`; raises ValueError that names the wrong part and the form."""
+        stages = []
+        for part in text.split(","):
+            try:
+                picture, steps = part.split(":")
+                size, batch = picture.split("x")
+                stages.append(Stage(int(size), int(batch), int(steps)))
+            except ValueError as error:
+                raise ValueError(
+                    f"cannot read stage {part!r} of the schedule {text!r} ({error}): "
+                    "write SIZExBATCH:STEPS, for example 128x16:6000,256x8:3000"
+                ) from None
+        return cls(tuple(stages))
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.stages))
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def pixels(self, steps: int | None = None) -> int:
+        """Pixels in the batches of the first `steps` steps, or of all: the work, as convolutions count it."""
+        left, pixels = self.steps if steps is None else steps, 0
+        for stage in self.stages:
+            pixels += min(left, stage.steps) * stage.pixels
+            left -= min(left, stage.steps)
+        return pixels
+
+
+# Small pictures first, several times as many a minute, then the size that is validated.
+_DEFAULT_SCHEDULE = Schedule.parse("128x16:6000,256x8:3000")
+
+
+def _about(text: str, *, free: bool = False) -> dict[str, Any]:
+    """A field's metadata: its help text, and whether it is free to differ when a run is resumed."""
+    return {"help": text, "free": free}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides a training run. Fields marked `free` do not change the weights it ends with.
+
+    Raises ValueError for values out of range, naming the setting.
+    """
+
+    # What to learn from, and where the results go. When a run is resumed the photos are compared by their
+    # names, so that a data set may move to another folder.
+    data: tuple[str, ...] = field(
+        metadata=_about("photos: a folder, a tar, several tars, or a folder of tars", free=True)
+    )
+    output: str = field(
+        metadata=_about("folder for checkpoints, weights, curves and sample pictures", free=True)
+    )
+
+    # The network.
+    network: str = field(default="pconv-unet", metadata=_about("a network's name in inpaint.networks"))
+    upsampler: str | None = field(
+        default=None, metadata=_about("the decoder's upsampler, instead of the network's own choice")
+    )
+    network_config: dict[str, Any] = field(
+        default_factory=dict, metadata=_about("JSON that overrides the network's configuration")
+    )
+    # Fine-tuning keeps weights, and starts optimiser, averaging and schedule anew.
+    init: str | None = field(default=None, metadata=_about("weights (.safetensors) to start from", free=True))
+
+    # Holes of 10 to 60 %, mostly strokes: what the evaluation bins ask for. Thin ones have a share of their
+    # own, because a network that never saw a scratch is no better at them than diffusion is.
+    masks: str = field(
+        default="free-form:0.1-0.6*3+box:0.05-0.4*1+thin:0.05-0.2*1", metadata=_about("recipe of the holes")
+    )
+    # 0 shows the photo's whole shorter side, 1 cuts the square at the photo's own resolution. Beyond 1 it
+    # stays there: a fifth of the crops then keep the photo's finest detail.
+    crop_scale: tuple[float, float] = field(
+        default=(0.0, 1.25), metadata=_about("how far the random crops zoom in: lowest and highest")
+    )
+    seed: int = field(
+        default=0, metadata=_about("fixes initial weights, photos, crops and masks of every step")
+    )
+
+    schedule: Schedule = field(
+        default=_DEFAULT_SCHEDULE,
+        metadata=_about("stages SIZExBATCH:STEPS, comma-separated; BATCH over all processes"),
+    )
+
+    # The optimiser. 2e-4 is the published rate for these networks at batches of about this size.
+    lr: float = field(default=2e-4, metadata=_about("peak learning rate"))
+    # Adam's second moments are noise at first; a step at full rate on them can ruin a fresh network.
+    warmup: int = field(
+        default=500, metadata=_about("steps over which the learning rate rises linearly from 0")
+    )
+    # The last part of a decay is where averaged weights gain most; it need not reach 0.
+    lr_floor: float = field(
+        default=0.02, metadata=_about("learning rate at the end, as a fraction of the peak")
+    )
+    decay_from: float = field(
+        default=0.0, metadata=_about("fraction of the run after which the cosine decay begins")
+    )
+    weight_decay: float = field(
+        default=1e-4, metadata=_about("AdamW's decay of weight matrices; biases and norms have none")
+    )
+    betas: tuple[float, float] = field(
+        default=(0.9, 0.99), metadata=_about("AdamW's decay rates of the two moments")
+    )
+    grad_clip: float = field(default=1.0, metadata=_about("largest norm of the gradient; 0 = no clipping"))
+    # The average over about 1/(1 − decay) steps; warmed up as min(decay, (1+t)/(10+t)), so that a short run's
+    # average is not dominated by its random start.
+    ema_decay: float = field(
+        default=0.999,
+        metadata=_about("decay of the weights' moving average, which is what is exported; 0 = none"),
+    )
+
+    # The objective.
+    loss: LossWeights = field(default_factory=LossWeights, metadata=_about("weight of each term"))
+    backbone: str = field(
+        default="vgg16",
+        metadata=_about("features for the perceptual terms: vgg16, vgg16:FILE or squeezenet:FILE"),
+    )
+
+    # The arithmetic. bf16 has float32's range: no loss scaling, and half the memory traffic.
+    precision: str = field(default="bf16", metadata=_about("bf16 (autocast) or fp32"))
+    channels_last: bool = field(
+        default=True, metadata=_about("keep pictures and features in channels_last memory format")
+    )
+    device: str = field(
+        default="auto", metadata=_about("cpu, cuda, or auto = cuda where there is one", free=True)
+    )
+    threads: int = field(
+        default=0, metadata=_about("CPU threads of the network; 0 = torch's choice", free=True)
+    )
+    workers: int = field(
+        default=2, metadata=_about("threads that read and decode photos ahead of the network", free=True)
+    )
+    cache_gib: float = field(
+        default=4.0, metadata=_about("decoded photos to keep in memory, GiB in each process", free=True)
+    )
+
+    # Validation by the evaluation protocol, on photos that are not trained on.
+    val_data: tuple[str, ...] = field(
+        default=(), metadata=_about("validation photos, given as in --data; none = no validation", free=True)
+    )
+    val_masks: str = field(
+        default="free-form:0.1-0.5", metadata=_about("recipe of the validation holes", free=True)
+    )
+    val_seed: int = field(default=0, metadata=_about("seed of the validation holes", free=True))
+    val_size: int = field(
+        default=256, metadata=_about("side of the centre crop that is validated", free=True)
+    )
+    val_count: int = field(
+        default=64, metadata=_about("validate on this many photos, spread over the set; 0 = all", free=True)
+    )
+    val_every: int = field(default=1000, metadata=_about("steps between validations", free=True))
+
+    # Keeping and watching.
+    resume: bool = field(
+        default=False,
+        metadata=_about("go on from the last checkpoint in the output folder, if there is one", free=True),
+    )
+    checkpoint_every: int = field(
+        default=1000, metadata=_about("steps between checkpoints; 0 = none by steps", free=True)
+    )
+    checkpoint_minutes: float = field(
+        default=10.0, metadata=_about("minutes between checkpoints; 0 = none by time", free=True)
+    )
+    keep: int = field(default=2, metadata=_about("checkpoints to keep", free=True))
+    log_every: int = field(default=20, metadata=_about("steps between points of the curves", free=True))
+    sample_every: int = field(
+        default=1000, metadata=_about("steps between pictures of validation photos; 0 = none", free=True)
+    )
+    max_minutes: float = field(
+        default=0.0,
+        metadata=_about("stop with a checkpoint after this many minutes; 0 = no limit", free=True),
+    )
+
+    def __post_init__(self) -> None:
+        # fmt: off
+        minima: dict[int, tuple[str, ...]] = {
+            0: ("warmup", "weight_decay", "grad_clip", "threads", "cache_gib", "val_count", "sample_every",
+                "checkpoint_every", "checkpoint_minutes", "max_minutes"),
+            1: ("workers", "val_size", "val_every", "keep", "log_every"),
+        }
+        # fmt: on
+        for minimum, names in minima.items():
+            for name in names:
+                value = getattr(self, name)
+                if not (math.isfinite(value) and value >= minimum):
+                    raise ValueError(f"{_flag(name)} must be at least {minimum}, got {value}")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"--lr must be positive, got {self.lr}")
+        for name in ("lr_floor", "decay_from", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{_flag(name)} must lie between 0 and 1, got {getattr(self, name)}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"--betas must be two numbers from 0 to below 1, got {self.betas}")
+        if self.precision not in ("bf16", "fp32"):
+            raise ValueError(f"--precision must be bf16 or fp32, got {self.precision!r}")
+        if not self.data:
+            raise ValueError("--data names no photos")
+
+    def same_validation(self, other: TrainSettings) -> bool:
+        """Whether both validate on the same photos and holes, so that their scores compare."""
+        names = ("val_data", "val_masks", "val_seed", "val_size", "val_count")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON-able values; `settings_from_json` turns them back."""
+        return {name: _to_json(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+def settings_from_json(values: Mapping[str, Any]) -> TrainSettings:
+    """The settings that `TrainSettings.to_json` wrote; names of other versions are an error."""
+    hints = typing.get_type_hints(TrainSettings)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"unknown settings {', '.join(unknown)}: they were written by another version")
+    return TrainSettings(**{name: _from_json(hints[name], value) for name, value in values.items()})
+
+
+def essential_differences(ours: TrainSettings, theirs: TrainSettings) -> list[str]:
+    """Settings that differ and would change the course of the run, one readable line each."""
+    lines = []
+    for spec in dataclasses.fields(TrainSettings):
+        a, b = getattr(ours, spec.name), getattr(theirs, spec.name)
+        if a != b and not spec.metadata["free"]:
+            lines.append(f"{_flag(spec.name)}: {_to_json(b)} there, {_to_json(a)} now")
+    return lines
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` one flag per field of TrainSettings; a term's weight is `--loss-NAME`."""
+    hints = typing.get_type_hints(TrainSettings)
+    for spec in dataclasses.fields(TrainSettings):
+        if dataclasses.is_dataclass(hints[spec.name]) and spec.name == "loss":
+            group = parser.add_argument_group("loss weights (0 = the term is not computed)")
+            for term in dataclasses.fields(LossWeights):
+                _add_flag(group, f"loss_{term.name}", float, term.default, term.metadata["help"])
+            continue
+        default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+        _add_flag(parser, spec.name, hints[spec.name], default, spec.metadata["help"])
+
+
+def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
+    """The settings that the flags of `add_flags` parsed into; raises ValueError for values out of range."""
+    values = vars(namespace)
+    weights = {term.name: values[f"loss_{term.name}"] for term in dataclasses.fields(LossWeights)}
+    others = {
+        spec.name: values[spec.name] for spec in dataclasses.fields(TrainSettings) if spec.name != "loss"
+    }
+    others = {name: tuple(value) if isinstance(value, list) else value for name, value in others.items()}
+    return TrainSettings(loss=LossWeights(**weights), **others)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _add_flag(parser: argparse._ActionsContainer, name: str, hint: Any, default: Any, text: str) -> None:
+    required = default is dataclasses.MISSING
+    if not required and default not in ((), None, {}):
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        text = f"{text} (default: {shown})"
+    options: dict[str, Any] = {"dest": name, "help": text.replace("%", "%%")}
+    options |= {"required": True} if required else {"default": default}
+    if isinstance(hint, types.UnionType):  # X | None
+        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
+    if typing.get_origin(hint) is tuple:
+        arms = typing.get_args(hint)
+        options |= {"type": arms[0], "nargs": "+" if arms[-1] is Ellipsis else len(arms)}
+    elif typing.get_origin(hint) is dict:
+        options |= {"type": _json_object, "metavar": "JSON"}
+    elif hint is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif hint is Schedule:
+        options |= {"type": _schedule, "metavar": "STAGES"}
+    else:
+        options["type"] = hint
+    parser.add_argument(_flag(name), **options)
+
+
+def _schedule(text: str) -> Schedule:
+    try:
+        return Schedule.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"width\": 32}}', got {text!r}")
+    return value
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Schedule | Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _from_json(hint: Any, value: Any) -> Any:
+    if hint is Schedule:
+        return Schedule.parse(value)
+    if hint is LossWeights:
+        return LossWeights(**value)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,227 @@
+"""The `inpaint` command, from the arguments to the files it leaves."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import ExifTags, Image
+
+from inpaint import weights
+from inpaint.cli import main
+from inpaint.networks import build_network
+from inpaint.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    network = build_network({"network": "PartialConvUNet", "widths": (4, 8), "head_width": 4})
+    save_weights(network, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder, which is also the working folder, with photos/ and masks/."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+PHOTO = skimage.data.astronaut()[100:190, 150:270]
+MASK = np.zeros(PHOTO.shape[:2], np.uint8)
+MASK[30:60, 40:70] = 255
+
+
+def save(path, pixels, **options):
+    Image.fromarray(pixels).save(path, **options)
+
+
+def load(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def run(model, image, mask, output, *more):
+    paths = ["--image", str(image), "--mask", str(mask), "--output", str(output)]
+    return main(["run", *paths, "--model", str(model), "--device", "cpu", *more])
+
+
+def usage_error(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_one_photo_to_one_file(model, place):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    assert run(model, "photo.png", "hole.png", "new/folder/result.png") == 0
+    result = load("new/folder/result.png")
+    np.testing.assert_array_equal(result[MASK == 0], PHOTO[MASK == 0])
+    assert (result[MASK > 0] != PHOTO[MASK > 0]).any(axis=-1).mean() > 0.9
+    assert [path.name for path in (place / "new/folder").iterdir()] == ["result.png"]
+
+
+def test_one_photo_into_a_folder_keeps_its_name(model, place):
+    save("photo.png", PHOTO)
+    save("masks/photo.bmp", MASK)
+    assert run(model, "photo.png", "masks", "results") == 0
+    np.testing.assert_array_equal(load("results/photo.png")[MASK == 0], PHOTO[MASK == 0])
+
+
+def test_a_folder_with_bad_files_is_done_as_far_as_it_goes(model, place, capsys):
+    for name in ("good.png", "twin.png", "twin.bmp", "small.png", "lonely.png", "double.png", "Upper.PNG"):
+        save(f"photos/{name}", PHOTO)
+    save("photos/photo.jpg", PHOTO, quality=95)
+    (place / "photos/broken.jpg").write_bytes((place / "photos/photo.jpg").read_bytes()[:2000])
+    (place / "photos/notes.txt").write_text("not a photo")
+    (place / "photos/.hidden.png").write_text("not a photo")
+    for name in ("good", "twin", "broken", "photo", "double", "Upper"):
+        save(f"masks/{name}.png", MASK)
+    save("masks/double.bmp", MASK)
+    save("masks/small.png", MASK[:-1])
+
+    assert run(model, "photos", "masks", "results") == 1
+    written = sorted(path.name for path in (place / "results").iterdir())
+    assert written == ["Upper.PNG", "good.png", "photo.jpg", "twin.bmp", "twin.png"]
+    for name in ("Upper.PNG", "good.png", "twin.bmp", "twin.png"):
+        np.testing.assert_array_equal(load(f"results/{name}")[MASK == 0], PHOTO[MASK == 0])
+    said = capsys.readouterr().err
+    errors = [line for line in said.splitlines() if line.startswith("error:")]
+    assert len(errors) == 4
+    for name, reason in (
+        ("broken.jpg", "damaged or cut short"),
+        ("double.png", "several masks"),
+        ("lonely.png", "no mask"),
+        ("small.png", "120×89"),
+    ):
+        assert any(name in line and reason in line for line in errors)
+    assert "4 of 9 photos failed, 5 written" in said
+    assert "notes.txt" in said and "hidden" not in said
+    assert said.count("JPEG does not keep") == 1
+
+
+def test_one_mask_for_a_folder(model, place):
+    save("photos/a.png", PHOTO)
+    save("photos/b.png", PHOTO[:, ::-1].copy())
+    save("hole.png", MASK)
+    assert run(model, "photos", "hole.png", "results") == 0
+    np.testing.assert_array_equal(load("results/b.png")[MASK == 0], PHOTO[:, ::-1][MASK == 0])
+
+
+def test_the_mask_refers_to_the_upright_photo(model, place):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Artist] = "somebody"
+    save("photo.png", np.rot90(PHOTO).copy(), exif=exif)  # stored lying on its side
+    save("hole.png", MASK)
+    assert run(model, "photo.png", "hole.png", "result.png") == 0
+    np.testing.assert_array_equal(load("result.png")[MASK == 0], PHOTO[MASK == 0])
+    with Image.open("result.png") as image:
+        assert image.getexif()[ExifTags.Base.Artist] == "somebody"
+        assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def test_alpha_is_kept_and_its_loss_is_said(model, place, capsys):
+    alpha = np.arange(PHOTO.shape[0] * PHOTO.shape[1], dtype=np.uint32).astype(np.uint8).reshape(MASK.shape)
+    save("photo.png", np.dstack([PHOTO, alpha]))
+    save("hole.png", MASK)
+    assert run(model, "photo.png", "hole.png", "result.png") == 0
+    with Image.open("result.png") as image:
+        np.testing.assert_array_equal(np.asarray(image)[..., 3], alpha)
+        np.testing.assert_array_equal(np.asarray(image)[..., :3][MASK == 0], PHOTO[MASK == 0])
+    assert "transparency" not in capsys.readouterr().err
+    assert run(model, "photo.png", "hole.png", "result.jpg") == 0
+    assert "transparency" in capsys.readouterr().err
+
+
+def test_a_grey_photo_stays_grey(model, place):
+    save("photo.png", PHOTO[..., 1].copy())
+    save("hole.png", MASK)
+    assert run(model, "photo.png", "hole.png", "result.png") == 0
+    with Image.open("result.png") as image:
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image)[MASK == 0], PHOTO[..., 1][MASK == 0])
+
+
+def test_what_was_lost_in_reading_is_said(model, place, capsys):
+    save("photo.png", PHOTO[..., 0].astype(np.uint16) * 257)
+    save("hole.png", np.zeros_like(MASK))
+    assert run(model, "photo.png", "hole.png", "result.png") == 0
+    said = capsys.readouterr().err
+    assert "photo.png: 16-bit pixels were read as 8-bit" in said
+    assert "hole.png has no pixel above 127" in said
+    np.testing.assert_array_equal(load("result.png")[..., 0], PHOTO[..., 0])
+
+
+def test_the_photo_is_never_overwritten(model, place, capsys):
+    save("photos/a.png", PHOTO)
+    save("masks/a.png", MASK)
+    before = (place / "photos/a.png").read_bytes(), (place / "masks/a.png").read_bytes()
+    (place / "link.png").hardlink_to(place / "photos/a.png")
+    for image, mask, output in (
+        ("photos/a.png", "masks/a.png", "photos/../photos/a.png"),
+        ("photos/a.png", "masks/a.png", "link.png"),
+        ("photos", "masks", "photos"),
+        ("photos/a.png", "masks", "photos"),
+        ("photos", "masks", "masks"),
+    ):
+        assert "would overwrite" in usage_error(capsys, model, image, mask, output)
+    assert before == ((place / "photos/a.png").read_bytes(), (place / "masks/a.png").read_bytes())
+
+
+def test_usage_errors(model, place, capsys):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    assert "no such file" in usage_error(capsys, model, "missing.png", "hole.png", "out.png")
+    assert "no such file" in usage_error(capsys, model, "photo.png", "missing", "out.png")
+    assert "holds no photos" in usage_error(capsys, model, "photos", "hole.png", "out")
+    assert "unknown format" in usage_error(capsys, model, "photo.png", "hole.png", "out.xyz")
+    assert "installed models" in usage_error(capsys, "no-such-model", "photo.png", "hole.png", "out.png")
+    save("photos/a.png", PHOTO)
+    assert "is a file" in usage_error(capsys, model, "photos", "hole.png", "photo.png")
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--image", "photo.png"])
+    assert stop.value.code == 2
+
+
+def test_the_pixel_limit_can_be_set(model, place, capsys):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    assert run(model, "photo.png", "hole.png", "out.png", "--max-megapixels", "0.01") == 1
+    assert "limit" in capsys.readouterr().err
+    assert not (place / "out.png").exists()
+
+
+def test_models_are_listed(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "models_folder", lambda: tmp_path)
+    assert main(["models"]) == 0
+    assert "no models" in capsys.readouterr().err
+    (tmp_path / "tiny").symlink_to(model)
+    entries = [
+        {"name": "tiny", "description": "Small.", "parameters": 4_700_000, "scores": {"psnr": 24.61}},
+        {"name": "lost", "description": "Gone.", "parameters": 1_000_000, "scores": {"ssim": 0.844}},
+    ]
+    (tmp_path / "index.json").write_text(json.dumps({"models": entries}), encoding="utf-8")
+    assert main(["models"]) == 0
+    header, tiny, lost = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "weights", "size", "psnr", "ssim", "description"]
+    assert tiny.split() == ["tiny", "4.7", "M", tiny.split()[3], "MiB", "24.61", "–", "Small."]
+    assert lost.split() == ["lost", "1.0", "M", "missing", "–", "0.844", "Gone."]
+    (tmp_path / "index.json").write_text("{", encoding="utf-8")
+    assert main(["models"]) == 1
+
+
+def test_python_m_inpaint_starts_without_torch():
+    code = "import sys, inpaint.cli; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-m", "inpaint", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("inpaint ")

@@ -1,0 +1,171 @@
+"""evaluate.py from its command line to its files."""
+
+import importlib.util
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.data import astronaut, chelsea, coffee
+
+SCRIPT = Path(__file__).parent.parent / "evaluate.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("evaluate_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    Image.fromarray(coffee()[100:220, 100:230]).save(folder / "coffee.png")
+    Image.fromarray(chelsea()[50:150, 100:200]).save(folder / "sub" / "chelsea.webp", lossless=True)
+    Image.fromarray(astronaut()[:150, 150:290]).save(folder / "astronaut.jpg")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_lpips_weights(tmp_path, monkeypatch):
+    """Results must not depend on what this machine has downloaded."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+def arguments(photos, output, masks="free-form:0.1-0.5", methods="telea,ns", *more):
+    words = ["--images", photos, "--masks", masks, "--methods", methods, "--output", output, "--size", 96]
+    return [*map(str, words), *more]
+
+
+def read(output):
+    return json.loads((output / "results.json").read_text(encoding="utf-8"))
+
+
+def test_results_follow_the_contract(script, photos, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert script.main(arguments(photos, output)) == 0
+    results = read(output)
+    protocol = results["protocol"]
+    assert protocol["images"] == "photos"
+    assert protocol["masks"] == "free-form:0.1-0.5"
+    assert (protocol["seed"], protocol["size"], protocol["image_count"]) == (0, 96, 3)
+    assert protocol["skipped"] == {}
+    assert len(protocol["sha256"]) == 64
+    assert torch.__version__.startswith(protocol["versions"]["torch"].split("+")[0])
+    assert "alexnet" in protocol["lpips_unavailable"]
+    assert list(results["methods"]) == ["telea", "ns"]
+    for entry in results["methods"].values():
+        assert entry["count"] == 3
+        assert entry["lpips"] is None
+        assert 15 < entry["psnr"] < 45
+        assert entry["psnr_hole"] < entry["psnr"]
+        assert 0.5 < entry["ssim"] < 1
+        assert 0 < entry["l1"] < entry["l1_hole"]
+        assert entry["seconds"] > 0
+        assert sum(part["count"] for part in entry["by_hole_ratio"].values()) == 3
+        for part in entry["by_hole_ratio"].values():
+            assert set(part) == set(entry) - {"by_hole_ratio"}
+    printed = capsys.readouterr().out
+    assert printed == (output / "table.md").read_text(encoding="utf-8")
+    assert "alexnet" in printed
+    assert Image.open(output / "sheet.png").size[1] > 3 * 96
+
+
+def test_two_runs_agree_and_a_tar_is_the_same_as_its_folder(script, photos, tmp_path):
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for file in ("sub/chelsea.webp", "coffee.png", "astronaut.jpg"):
+            archive.add(photos / file, file)
+    found = []
+    for index, source in enumerate((photos, photos, tmp_path / "photos.tar")):
+        assert script.main(arguments(source, tmp_path / str(index))) == 0
+        results = read(tmp_path / str(index))
+        for entry in results["methods"].values():
+            entry.pop("seconds")
+            for part in entry["by_hole_ratio"].values():
+                part.pop("seconds")
+        found.append((results["protocol"]["sha256"], results["methods"]))
+    assert found[0] == found[1] == found[2]
+    assert (
+        script.main(arguments(photos, tmp_path / "other", "free-form:0.1-0.5", "telea", "--seed", "1")) == 0
+    )
+    assert read(tmp_path / "other")["protocol"]["sha256"] != found[0][0]
+
+
+def test_exported_inputs_come_back_as_ready_results(script, photos, tmp_path):
+    first = arguments(photos, tmp_path / "a", "box:0.1-0.3", "telea", "--export", str(tmp_path / "inputs"))
+    assert script.main(first) == 0
+    from inpaint.evaluation import METHODS
+
+    fills = tmp_path / "fills"
+    fills.mkdir()
+    for file in (tmp_path / "inputs" / "images").iterdir():
+        image = np.asarray(Image.open(file))
+        mask = np.asarray(Image.open(tmp_path / "inputs" / "masks" / file.name).convert("L")) > 127
+        Image.fromarray(METHODS["telea"](image, mask)).save(fills / file.name)
+    assert script.main(arguments(photos, tmp_path / "b", "box:0.1-0.3", f"telea,peer={fills}")) == 0
+    methods = read(tmp_path / "b")["methods"]
+    assert methods["peer"].pop("seconds") is None
+    for key in ("psnr", "ssim", "l1", "psnr_hole", "l1_hole"):
+        assert methods["peer"][key] == methods["telea"][key]
+
+
+def test_folder_of_masks(script, photos, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    square = np.zeros((96, 96), np.uint8)
+    square[10:40, 10:40] = 255
+    for stem in ("coffee", "chelsea", "astronaut"):
+        Image.fromarray(square).save(masks / f"{stem}.png")
+    assert script.main(arguments(photos, tmp_path / "out", str(masks))) == 0
+    assert list(read(tmp_path / "out")["methods"]["ns"]["by_hole_ratio"]) == ["0.01-0.1"]
+
+
+def test_broken_photo_is_named_and_the_rest_is_done(script, photos, tmp_path, capsys):
+    (photos / "torn.jpg").write_bytes((photos / "astronaut.jpg").read_bytes()[:900])
+    assert script.main(arguments(photos, tmp_path / "out")) == 1
+    assert "left out torn.jpg" in capsys.readouterr().err
+    results = read(tmp_path / "out")
+    assert list(results["protocol"]["skipped"]) == ["torn.jpg"]
+    assert results["methods"]["telea"]["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": "telea,telae"}, "unknown method 'telae'.*telea, ns, biharmonic"),
+        ({"methods": "telea,telea"}, "telea is named twice"),
+        ({"methods": "telea,"}, "a name is empty"),
+        ({"masks": "blobs:0.1-0.5"}, "neither a folder nor a recipe"),
+        ({"photos": "nowhere"}, "nowhere"),
+        ({"methods": "peer=nowhere"}, "no such folder of results"),
+    ],
+)
+def test_errors_are_clear_and_come_before_the_work(script, photos, tmp_path, capsys, change, message):
+    settings = {"photos": photos, "output": tmp_path / "out", **change}
+    assert script.main(arguments(**settings)) == 2
+    captured = capsys.readouterr()
+    assert re.search(message, captured.err)
+    assert captured.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_lpips_asked_for_by_name_must_be_there(script, photos, tmp_path, capsys):
+    settings = (photos, tmp_path / "out", "box", "telea")
+    assert script.main(arguments(*settings, "--lpips")) == 2
+    assert "fetch it once" in capsys.readouterr().err
+    assert script.main(arguments(*settings, "--no-lpips")) == 0
+    assert read(tmp_path / "out")["protocol"]["lpips_unavailable"] == "switched off"
+
+
+def test_sheet_and_limit(script, photos, tmp_path):
+    output = tmp_path / "out"
+    assert script.main(arguments(photos, output, "box", "telea", "--limit", "2", "--sheet-rows", "0")) == 0
+    assert read(output)["protocol"]["image_count"] == 2
+    assert not (output / "sheet.png").exists()

@@ -1,0 +1,329 @@
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from skimage.metrics import peak_signal_noise_ratio
+from torch import Tensor
+from torchvision.models import squeezenet1_1, vgg16
+
+from inpaint.losses import (
+    InpaintingLoss,
+    LossWeights,
+    build_backbone,
+    composite,
+    gram_matrix,
+    hole_l1,
+    log_mse,
+    perceptual_l1,
+    style_l1,
+    total_variation,
+    valid_l1,
+)
+
+HOLES = ["some", "none", "all"]
+
+
+def sample(
+    hole: str = "some", batch: int = 2, height: int = 7, width: int = 9
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Prediction, image and mask of an odd size."""
+    generator = torch.Generator().manual_seed(height * width + batch)
+    prediction, image = torch.rand(2, batch, 3, height, width, generator=generator)
+    share = {"some": 0.4, "none": 0.0, "all": 1.0}[hole]
+    return prediction, image, (torch.rand(batch, 1, height, width, generator=generator) < share).float()
+
+
+def slow_l1(prediction: Tensor, image: Tensor, mask: Tensor, wanted: float) -> float:
+    total = 0.0
+    for n, c, y, x in np.ndindex(*prediction.shape):
+        if mask[n, 0, y, x] == wanted:
+            total += abs(float(prediction[n, c, y, x]) - float(image[n, c, y, x]))
+    return total / prediction.numel()
+
+
+def slow_total_variation(picture: Tensor, mask: Tensor) -> float:
+    batch, channels, height, width = picture.shape
+    holes = mask.numpy()[:, 0] > 0
+
+    def in_region(n: int, y: int, x: int) -> bool:
+        return bool(holes[n, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].any())
+
+    total = 0.0
+    for n, c, y, x in np.ndindex(batch, channels, height, width):
+        for dy, dx in ((0, 1), (1, 0)):
+            inside = y + dy < height and x + dx < width
+            if inside and in_region(n, y, x) and in_region(n, y + dy, x + dx):
+                total += abs(float(picture[n, c, y + dy, x + dx]) - float(picture[n, c, y, x]))
+    return total / picture.numel()
+
+
+def slow_gram(features: Tensor) -> np.ndarray:
+    maps = features.double().numpy()
+    batch, channels, height, width = maps.shape
+    gram = np.zeros((batch, channels, channels))
+    for n, a, b in np.ndindex(batch, channels, channels):
+        gram[n, a, b] = (maps[n, a] * maps[n, b]).sum() / (channels * height * width)
+    return gram
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_pixel_terms_against_loops(hole: str) -> None:
+    prediction, image, mask = sample(hole)
+    assert valid_l1(prediction, image, mask).item() == pytest.approx(
+        slow_l1(prediction, image, mask, 0), abs=1e-7
+    )
+    assert hole_l1(prediction, image, mask).item() == pytest.approx(
+        slow_l1(prediction, image, mask, 1), abs=1e-7
+    )
+
+
+@pytest.mark.parametrize("hole", HOLES)
+@pytest.mark.parametrize("size", [(7, 9), (1, 1), (1, 6)])
+def test_total_variation_against_loops(hole: str, size: tuple[int, int]) -> None:
+    prediction, image, mask = sample(hole, height=size[0], width=size[1])
+    filled = composite(prediction, image, mask)
+    expected = slow_total_variation(filled, mask)
+    assert total_variation(filled, mask).item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def test_total_variation_of_a_single_hole_pixel_counts_its_dilation() -> None:
+    mask = torch.zeros(1, 1, 9, 9)
+    mask[..., 4, 4] = 1
+    ramp = torch.arange(9.0).expand(1, 3, 9, 9)  # every horizontal step is 1, every vertical one 0
+    # The 3×3 region has 2 horizontal pairs in each of 3 rows, in 3 channels.
+    assert total_variation(ramp, mask).item() == pytest.approx(3 * 2 * 3 / ramp.numel())
+
+
+def test_composite_takes_the_hole_from_the_prediction() -> None:
+    prediction, image, mask = sample()
+    expected = np.where(mask.numpy() > 0, prediction.numpy(), image.numpy())
+    np.testing.assert_array_equal(composite(prediction, image, mask).numpy(), expected)
+
+
+def test_gram_matrix_and_style_against_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a = [torch.randn(2, 4, 5, 3, generator=generator), torch.randn(2, 6, 2, 7, generator=generator)]
+    b = [torch.randn(map_.shape, generator=generator) for map_ in a]
+    np.testing.assert_allclose(gram_matrix(a[0]).numpy(), slow_gram(a[0]), atol=1e-6)
+    expected = sum(np.abs(slow_gram(x) - slow_gram(y)).mean() for x, y in zip(a, b, strict=True))
+    assert style_l1(a, b).item() == pytest.approx(expected, rel=1e-5)
+    expected = sum(np.abs(x.numpy() - y.numpy()).mean() for x, y in zip(a, b, strict=True))
+    assert perceptual_l1(a, b).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gram_matrix_of_large_half_precision_features_is_finite(dtype: torch.dtype) -> None:
+    features = torch.full((1, 8, 64, 64), 6e4, dtype=dtype)  # squared and summed, far beyond float16
+    gram = gram_matrix(features)
+    assert gram.dtype == torch.float32
+    expected = float(features[0, 0, 0, 0]) ** 2 / 8
+    torch.testing.assert_close(gram, torch.full((1, 8, 8), expected), rtol=1e-4, atol=0)
+
+
+def test_log_mse_is_the_negative_mean_psnr_up_to_scale() -> None:
+    prediction, image, mask = sample(batch=4, height=16, width=16)
+    filled = composite(prediction, image, mask)
+    mean_psnr = np.mean(
+        [
+            peak_signal_noise_ratio(truth.numpy(), fill.numpy(), data_range=1)
+            for truth, fill in zip(image, filled, strict=True)
+        ]
+    )
+    assert -10 / math.log(10) * log_mse(filled, image, epsilon=0).item() == pytest.approx(mean_psnr, rel=1e-5)
+
+
+def test_log_mse_of_an_exact_picture_is_finite_with_finite_gradient() -> None:
+    image = torch.rand(2, 3, 5, 5)
+    filled = image.clone().requires_grad_()
+    loss = log_mse(filled, image)
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * math.log(1 / 255), rel=1e-5)
+    assert filled.grad is not None
+    assert torch.equal(filled.grad, torch.zeros_like(image))
+
+
+def test_memory_format_does_not_matter() -> None:
+    prediction, image, mask = sample(height=10, width=6)
+    weights = LossWeights(perceptual=0, style=0, log_mse=1)
+    plain, _ = InpaintingLoss(weights)(prediction, image, mask)
+    strided = [t.repeat_interleave(2, dim=-1)[..., ::2] for t in (prediction, image, mask)]
+    assert not strided[0].is_contiguous()
+    last = [t.contiguous(memory_format=torch.channels_last) for t in (prediction, image, mask)]
+    for inputs in (strided, last):
+        torch.testing.assert_close(InpaintingLoss(weights)(*inputs)[0], plain)
+
+
+def save_squeezenet(path: Path, factor: float = 1.0) -> None:
+    """Random SqueezeNet weights without a classifier; `factor` scales every activation."""
+    torch.manual_seed(3)
+    state = {k: v.clone() for k, v in squeezenet1_1().state_dict().items() if k.startswith("features")}
+    for name in state:
+        # Biases are added once per layer: scaling all of them and the first kernel scales every map.
+        if name.endswith("bias") or name == "features.0.weight":
+            state[name] *= factor
+    save_file(state, path)
+
+
+@pytest.fixture(scope="module")
+def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("backbone") / "squeezenet.safetensors"
+    save_squeezenet(path)
+    return path
+
+
+def test_backbone_gives_torchvisions_maps_at_a_common_scale(squeezenet_file: Path) -> None:
+    backbone = build_backbone(f"squeezenet:{squeezenet_file}")
+    torch.manual_seed(3)
+    reference = squeezenet1_1().features
+    images = torch.rand(2, 3, 33, 41)
+    x = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
+    maps = backbone(images)
+    assert len(maps) == 3
+    for index, layer in enumerate((1, 4, 7)):
+        expected = reference[: layer + 1](x)
+        torch.testing.assert_close(maps[index] / backbone.scales[index], expected, rtol=1e-4, atol=1e-5)
+    # Maps lie at a half, a quarter and an eighth of the picture.
+    assert [map_.shape[-1] for map_ in backbone(torch.rand(1, 3, 64, 64))] == [31, 15, 7]
+
+
+def test_backbone_scales_make_weights_of_other_input_ranges_equal(
+    tmp_path: Path, squeezenet_file: Path
+) -> None:
+    save_squeezenet(tmp_path / "large.safetensors", factor=50)
+    images = torch.rand(1, 3, 32, 32)
+    ours = build_backbone(f"squeezenet:{squeezenet_file}")(images)
+    large = build_backbone(f"squeezenet:{tmp_path / 'large.safetensors'}")(images)
+    for a, b in zip(ours, large, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_backbone_is_frozen_and_lets_gradients_through(squeezenet_file: Path) -> None:
+    backbone = build_backbone(f"squeezenet:{squeezenet_file}").train()
+    images = torch.rand(1, 3, 32, 32, requires_grad=True)
+    sum(map_.sum() for map_ in backbone(images)).backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
+    assert not any(module.training for module in backbone.modules())
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_vgg16_is_found_in_torch_hubs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match=r"vgg16.*https://.*squeezenet:FILE.*weights of the perceptual"
+    ):
+        build_backbone("vgg16")
+    with torch.device("meta"):
+        shapes = {k: v.shape for k, v in vgg16().features[:17].state_dict().items()}
+    state = {f"features.{name}": torch.randn(shape) * 0.05 for name, shape in shapes.items()}
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(state, tmp_path / "checkpoints" / "vgg16-00000000.pth")
+    backbone = build_backbone("vgg16")
+    assert [tuple(map_.shape[1:]) for map_ in backbone(torch.rand(1, 3, 32, 32))] == [
+        (64, 16, 16),
+        (128, 8, 8),
+        (256, 4, 4),
+    ]
+    assert torch.equal(backbone.stages[0].weight, state["features.0.weight"])
+    assert backbone.scales.tolist() == [1, 1, 1]  # the published weights refer to the maps as they are
+
+
+class Exploit:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("pickle-was-run"),))
+
+
+def test_bad_backbone_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"resnet.*squeezenet, vgg16"):
+        build_backbone("resnet")
+    with pytest.raises(FileNotFoundError, match=r"missing\.safetensors"):
+        build_backbone("squeezenet:missing.safetensors")
+    Path("cut.safetensors").write_bytes(b"\x10\x00\x00")
+    with pytest.raises(ValueError, match=r"cut\.safetensors"):
+        build_backbone("squeezenet:cut.safetensors")
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "some.safetensors")
+    with pytest.raises(ValueError, match=r"some\.safetensors.*squeezenet1_1"):
+        build_backbone("squeezenet:some.safetensors")
+    Path("evil.pth").write_bytes(pickle.dumps(Exploit(), protocol=2))
+    with pytest.raises(ValueError, match=r"evil\.pth"):
+        build_backbone("vgg16:evil.pth")
+    assert not Path("pickle-was-run").exists()
+
+
+def test_the_sum_is_that_of_the_terms_by_hand(squeezenet_file: Path) -> None:
+    backbone = build_backbone(f"squeezenet:{squeezenet_file}")
+    prediction, image, mask = sample(height=33, width=40)
+    weights = LossWeights(valid=1, hole=6, perceptual=0.05, style=120, tv=0.1, log_mse=0.3)
+    loss, terms = InpaintingLoss(weights, backbone)(prediction, image, mask)
+
+    filled = composite(prediction, image, mask)
+    truth, of_prediction, of_composite = backbone(image), backbone(prediction), backbone(filled)
+    by_hand = {
+        "valid": slow_l1(prediction, image, mask, 0),
+        "hole": slow_l1(prediction, image, mask, 1),
+        "perceptual": sum(
+            (a - t).abs().mean().item() + (b - t).abs().mean().item()
+            for a, b, t in zip(of_prediction, of_composite, truth, strict=True)
+        ),
+        "style": sum(
+            np.abs(slow_gram(a) - slow_gram(t)).mean() + np.abs(slow_gram(b) - slow_gram(t)).mean()
+            for a, b, t in zip(of_prediction, of_composite, truth, strict=True)
+        ),
+        "tv": slow_total_variation(filled, mask),
+        "log_mse": log_mse(filled, image).item(),
+    }
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(by_hand, rel=1e-4, abs=1e-6)
+    total = sum(getattr(weights, name) * value for name, value in by_hand.items())
+    assert loss.item() == pytest.approx(total, rel=1e-4)
+
+
+def test_terms_of_weight_zero_are_not_computed() -> None:
+    weights = LossWeights(valid=0, hole=2, perceptual=0, style=0, tv=0)
+    loss, terms = InpaintingLoss(weights)(*sample())
+    assert list(terms) == ["hole"]
+    assert loss.item() == pytest.approx(2 * terms["hole"].item())
+
+
+@pytest.mark.parametrize("weights", [LossWeights(style=0), LossWeights(perceptual=0)])
+def test_feature_terms_without_a_backbone_are_an_error(weights: LossWeights) -> None:
+    with pytest.raises(ValueError, match="backbone"):
+        InpaintingLoss(weights)
+
+
+def test_a_batch_is_the_mean_of_its_slices(squeezenet_file: Path) -> None:
+    # What makes training on several processes minimise the loss of one.
+    loss = InpaintingLoss(LossWeights(log_mse=1), build_backbone(f"squeezenet:{squeezenet_file}"))
+    batch = sample(batch=4, height=32, width=32)
+    whole, _ = loss(*batch)
+    slices = [loss(*(t[start : start + 2] for t in batch))[0] for start in (0, 2)]
+    torch.testing.assert_close(whole, (slices[0] + slices[1]) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_under_autocast_terms_are_float32_and_gradients_reach_the_prediction(squeezenet_file: Path) -> None:
+    backbone = build_backbone(f"squeezenet:{squeezenet_file}")
+    prediction, image, mask = sample(height=32, width=32)
+    exact, _ = InpaintingLoss(None, backbone)(prediction, image, mask)
+    prediction = prediction.bfloat16().requires_grad_()
+    autocast = InpaintingLoss(None, backbone, lambda: torch.autocast("cpu", torch.bfloat16))
+    loss, terms = autocast(prediction, image, mask)
+    loss.backward()
+    assert all(term.dtype == torch.float32 and not term.requires_grad for term in terms.values())
+    assert loss.item() == pytest.approx(exact.item(), rel=0.05)
+    assert prediction.grad is not None and torch.isfinite(prediction.grad).all()
+
+
+@pytest.mark.parametrize("weights", [{"hole": -1.0}, {"tv": math.nan}, {"style": math.inf}])
+def test_impossible_weights_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(weights))):
+        LossWeights(**weights)
+
+
+def test_no_term_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="all loss weights are 0"):
+        LossWeights(valid=0, hole=0, perceptual=0, style=0, tv=0)

@@ -1,0 +1,158 @@
+import argparse
+import dataclasses
+import json
+import typing
+from typing import Any
+
+import pytest
+
+from inpaint.losses import LossWeights
+from inpaint.training.settings import (
+    Schedule,
+    Stage,
+    TrainSettings,
+    add_flags,
+    essential_differences,
+    settings_from_flags,
+    settings_from_json,
+)
+
+REQUIRED = ["--data", "a.tar", "b.tar", "--output", "out"]
+
+
+def parse(*arguments: str) -> TrainSettings:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return settings_from_flags(parser.parse_args([*REQUIRED, *arguments]))
+
+
+def test_a_schedule_is_its_text() -> None:
+    schedule = Schedule.parse("128x16:6000,256x8:3000")
+    assert schedule.stages == (Stage(128, 16, 6000), Stage(256, 8, 3000))
+    assert str(schedule) == "128x16:6000,256x8:3000"
+    assert schedule.steps == 9000
+    assert schedule.pixels() == 6000 * 16 * 128**2 + 3000 * 8 * 256**2
+    assert schedule.pixels(0) == 0
+    assert schedule.pixels(6001) == 6000 * 16 * 128**2 + 8 * 256**2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "128", "128x16", "128:6000", "axb:c", "128x16:6000,", "0x1:1", "8x8:-1", "8x8x8:1"]
+)
+def test_a_wrong_schedule_says_what_a_right_one_looks_like(text: str) -> None:
+    with pytest.raises(ValueError, match="128x16:6000,256x8:3000"):
+        Schedule.parse(text)
+
+
+def test_flags_give_the_defaults() -> None:
+    assert parse() == TrainSettings(data=("a.tar", "b.tar"), output="out")
+
+
+def test_every_field_has_a_flag_that_sets_it() -> None:
+    # Another value for each field, by its type: a field that no flag reaches would keep its default.
+    others: dict[Any, tuple[list[str], Any]] = {
+        int: (["7"], 7),
+        float: (["0.25"], 0.25),
+        str: (["fp32"], "fp32"),
+        str | None: (["x"], "x"),
+        tuple[str, ...]: (["p", "q"], ("p", "q")),
+        tuple[float, float]: (["0.5", "0.75"], (0.5, 0.75)),
+        dict[str, Any]: (['{"width": 32}'], {"width": 32}),
+        Schedule: (["8x1:2"], Schedule.parse("8x1:2")),
+    }
+    hints = typing.get_type_hints(TrainSettings)
+    for spec in dataclasses.fields(TrainSettings):
+        flag = "--" + spec.name.replace("_", "-")
+        if hints[spec.name] is bool:
+            value = not spec.default
+            settings = parse(flag if value else flag.replace("--", "--no-"))
+        elif spec.name == "loss":
+            for term in dataclasses.fields(LossWeights):
+                settings = parse(f"--loss-{term.name.replace('_', '-')}", "0.125")
+                assert settings.loss == dataclasses.replace(LossWeights(), **{term.name: 0.125})
+            continue
+        else:
+            words, value = others[hints[spec.name]]
+            settings = parse(flag, *words)
+        assert getattr(settings, spec.name) == value, spec.name
+
+
+def test_help_names_each_default_once(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(default: 128x16:6000,256x8:3000)" in text
+    assert "Gram matrix distance" in text
+    assert "(default: 120.0)" in text
+
+
+def test_settings_survive_json() -> None:
+    settings = parse(
+        "--network-config", '{"width": 32}', "--schedule", "8x1:2", "--loss-style", "0",
+        "--betas", "0.5", "0.6",
+    )  # fmt: skip
+    assert settings_from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_json_of_another_version() -> None:
+    values = parse().to_json()
+    del values["workers"]  # settings that came later take their defaults
+    assert settings_from_json(values) == parse()
+    with pytest.raises(ValueError, match="warp_drive"):
+        settings_from_json({**values, "warp_drive": True})
+
+
+def test_only_what_changes_the_weights_is_essential() -> None:
+    ours = parse()
+    free = parse(
+        "--workers",
+        "5",
+        "--max-minutes",
+        "3",
+        "--val-every",
+        "5",
+        "--resume",
+        "--device",
+        "cpu",
+        "--keep",
+        "9",
+    )
+    assert essential_differences(ours, dataclasses.replace(free, data=("elsewhere",), output="other")) == []
+    other = parse("--lr", "0.001", "--schedule", "8x1:2", "--loss-hole", "3")
+    lines = essential_differences(ours, other)
+    assert [line.split(":")[0] for line in lines] == ["--schedule", "--lr", "--loss"]
+    assert "0.001 there, 0.0002 now" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--lr", ["0"]),
+        ("--lr", ["nan"]),
+        ("--lr-floor", ["1.5"]),
+        ("--ema-decay", ["-0.1"]),
+        ("--betas", ["0.9", "1"]),
+        ("--precision", ["fp16"]),
+        ("--warmup", ["-1"]),
+        ("--keep", ["0"]),
+        ("--workers", ["0"]),
+        ("--max-minutes", ["inf"]),
+    ],
+)
+def test_values_out_of_range_name_their_flag(flag: str, words: list[str]) -> None:
+    with pytest.raises(ValueError, match=flag):
+        parse(flag, *words)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--schedule", "big"], ["--network-config", "[1]"], ["--network-config", "{"]]
+)
+def test_what_cannot_be_parsed_is_a_usage_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(*arguments)
+    assert stop.value.code == 2
+    assert arguments[0] in capsys.readouterr().err

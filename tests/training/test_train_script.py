@@ -1,0 +1,128 @@
+"""train.py from its command line to its files, with a small network of the released kind."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from inpaint.training import trainer
+from inpaint.weights import load_weights
+
+SMALL = ["--network-config", '{"widths": [8, 12], "head_width": 4}', "--device", "cpu"]
+PIXEL_TERMS = ["--loss-perceptual", "0", "--loss-style", "0"]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("train_script", Path(__file__).parents[2] / "train.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_train_resume_and_start_again_from_the_weights(
+    script: ModuleType, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = [
+        "--data",
+        str(photos),
+        "--val-data",
+        str(photos),
+        "--val-size",
+        "32",
+        "--val-masks",
+        "box:0.1-0.4",
+    ]
+    first += [*SMALL, *PIXEL_TERMS, "--schedule", "16x2:2,32x1:1", "--output", str(tmp_path / "first")]
+    assert script.main(first) == 0
+    best = tmp_path / "first" / "best.safetensors"
+    network, metadata = load_weights(best)
+    assert network.config["widths"] == (8, 12)
+    assert metadata["step"] == "3"
+
+    assert script.main(first) == 1  # an earlier run is not overwritten
+    assert "--resume" in caplog.text
+    assert script.main([*first, "--resume"]) == 0
+
+    second = [
+        "--data",
+        str(photos),
+        *PIXEL_TERMS,
+        "--output",
+        str(tmp_path / "second"),
+        "--schedule",
+        "16x2:1",
+    ]
+    assert script.main([*second, *SMALL, "--init", str(best), "--lr", "1e-12"]) == 0
+    started, _ = load_weights(tmp_path / "second" / "last.safetensors")
+    for name, value in started.state_dict().items():
+        torch.testing.assert_close(value, network.state_dict()[name], rtol=0, atol=1e-6)
+
+    caplog.clear()
+    assert script.main([*second, "--init", str(best), "--output", str(tmp_path / "third")]) == 1
+    assert "best.safetensors do not fit the network" in caplog.text
+
+
+def test_the_upsampler_is_one_word(script: ModuleType, photos: Path, tmp_path: Path) -> None:
+    arguments = [
+        "--data",
+        str(photos),
+        *SMALL,
+        *PIXEL_TERMS,
+        "--output",
+        str(tmp_path),
+        "--schedule",
+        "16x2:1",
+    ]
+    assert script.main([*arguments, "--upsampler", "nearest"]) == 0
+    with safe_open(tmp_path / "last.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["config"])["upsampler"] == "nearest"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "missing"], "missing"),
+        (["--network", "giant"], "pconv-unet"),
+        (["--network-config", '{"colour": 1}'], "colour"),
+        (["--upsampler", "sinc"], "carafe"),
+        (["--init", "missing.safetensors"], r"missing.safetensors"),
+        (["--loss-style", "1", "--backbone", "squeezenet:missing.safetensors"], "missing.safetensors"),
+        (["--device", "toaster"], "toaster"),
+        (["--schedule", "15x1:1"], "stride"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_line(
+    arguments: list[str],
+    words: str,
+    script: ModuleType,
+    photos: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    base = ["--data", str(photos), "--output", str(tmp_path), *SMALL, *PIXEL_TERMS]
+    assert script.main([*base, *arguments]) == 1
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert words in errors[0]
+    assert not list(tmp_path.iterdir())  # nothing was left behind
+
+
+def test_values_out_of_range_are_usage_errors(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--data", "x", "--output", "y", "--ema-decay", "2"])
+    assert stop.value.code == 2
+    assert "--ema-decay must lie between 0 and 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"), [("FINISHED", 0), ("OUT_OF_TIME", 0), ("TERMINATED", 0), ("INTERRUPTED", 130)]
+)
+def test_exit_codes(stop: str, code: int, script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "train", lambda settings: trainer.Stop[stop])
+    assert script.main(["--data", "x", "--output", "y"]) == code

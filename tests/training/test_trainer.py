@@ -1,0 +1,444 @@
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+from skimage.metrics import peak_signal_noise_ratio
+from tiny_training import TinyNetwork, tiny_settings, tiny_trainer
+from torch import Tensor
+
+import inpaint
+from inpaint.datasets import TrainingBatches, open_photos
+from inpaint.evaluation.protocol import iter_cases
+from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
+from inpaint.training.distributed import World
+from inpaint.training.settings import Schedule, TrainSettings
+from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
+from inpaint.training.validation import Validator
+
+SCRIPT = Path(__file__).with_name("tiny_training.py")
+
+
+class NetworkThat(TinyNetwork):
+    """Does something in its forward pass number `call` (from 0)."""
+
+    def __init__(self, call: int, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.left, self.act = call, act
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        prediction = super().forward(image, mask)
+        self.left -= 1
+        return self.act(prediction) if self.left == -1 else prediction
+
+
+def raise_signal(number: signal.Signals) -> Callable[[Tensor], Tensor]:
+    def act(prediction: Tensor) -> Tensor:
+        signal.raise_signal(number)
+        return prediction
+
+    return act
+
+
+def fail(prediction: Tensor) -> Tensor:
+    raise KeyError("the power went out")
+
+
+def last_tensors(output: Path) -> dict[str, Tensor]:
+    return read_checkpoint(list_checkpoints(output / "checkpoints")[-1][1]).tensors
+
+
+def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert {name.split(".")[0] for name in ours} == {"network", "average", "optimizer"}
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    output = tmp_path_factory.mktemp("uninterrupted")
+    assert tiny_trainer(tiny_settings(photos, output)).run() is Stop.FINISHED
+    return last_tensors(output)
+
+
+# The first step, the last of the first stage, the first of the second, one in its midst.
+@pytest.mark.parametrize("step", [0, 4, 5, 7])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    step: int, photos: Path, tmp_path: Path, uninterrupted: dict[str, Tensor]
+) -> None:
+    settings = tiny_settings(photos, tmp_path, checkpoint_every=0)
+    network = NetworkThat(step, raise_signal(signal.SIGTERM))
+    assert tiny_trainer(settings, network).run() is Stop.TERMINATED
+    assert [done for done, _ in list_checkpoints(tmp_path / "checkpoints")] == [step + 1]
+
+    resumed = tiny_trainer(tiny_settings(photos, tmp_path, resume=True, workers=1))
+    assert resumed.step == step + 1
+    assert resumed.run() is Stop.FINISHED
+    assert_same_bits(last_tensors(tmp_path), uninterrupted)
+
+
+def test_a_crash_costs_what_came_after_the_last_checkpoint(
+    photos: Path, tmp_path: Path, uninterrupted: dict[str, Tensor]
+) -> None:
+    with pytest.raises(KeyError, match="power"):
+        tiny_trainer(tiny_settings(photos, tmp_path), NetworkThat(6, fail)).run()
+    resumed = tiny_trainer(tiny_settings(photos, tmp_path, resume=True))
+    assert resumed.step == 4
+    resumed.run()
+    assert_same_bits(last_tensors(tmp_path), uninterrupted)
+
+
+def test_the_loop_against_a_plain_one(photos: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(photos, tmp_path, precision="fp32", grad_clip=0.05, weight_decay=0.1)
+    trainer = tiny_trainer(settings)
+    network = TinyNetwork()
+    network.load_state_dict(trainer.network.state_dict())
+    trainer.run()
+
+    weights = dict(network.named_parameters())
+    average = {name: value.detach().clone() for name, value in weights.items()}
+    matrices = [value for value in weights.values() if value.ndim > 1]
+    vectors = [value for value in weights.values() if value.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=False)
+    clipped = 0
+    for step in range(10):
+        size, number = (16, 4) if step < 5 else (32, 2)
+        image, mask = TrainingBatches(open_photos([photos]), "box:0.1-0.5", size, number, 0).batch(step)
+        prediction = network(image * (1 - mask), mask)
+        error = (prediction - image).abs()
+        region = torch.nn.functional.max_pool2d(mask, 3, 1, 1)
+        filled = torch.where(mask > 0, prediction, image)
+        across = (filled.diff(dim=3) * region[..., 1:] * region[..., :-1]).abs().sum()
+        down = (filled.diff(dim=2) * region[..., 1:, :] * region[..., :-1, :]).abs().sum()
+        mse = (filled - image).pow(2).flatten(1).mean(1)
+        loss = (error * (1 - mask)).mean() + 6 * (error * mask).mean() + 0.1 * (across + down) / image.numel()
+        loss = loss + 0.1 * torch.log(mse + 1 / 255**2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.cat([value.grad.flatten() for value in weights.values()]).norm()
+        clipped += int(norm > 0.05)
+        for value in weights.values():
+            value.grad *= min(1.0, 0.05 / float(norm))
+        for group in optimizer.param_groups:
+            cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * step / 9)) / 2
+            group["lr"] = 1e-2 * cosine * min(1, (step + 1) / 3)
+        optimizer.step()
+        keep = min(0.999, (1 + step) / (10 + step))
+        average = {name: keep * old + (1 - keep) * weights[name].detach() for name, old in average.items()}
+    assert clipped > 0
+    for name, value in trainer.network.named_parameters():
+        torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-5)
+    for name, value in trainer.average.network.named_parameters():
+        torch.testing.assert_close(value, average[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_network_never_sees_the_truth_in_the_hole(photos: Path, tmp_path: Path) -> None:
+    class Witness(TinyNetwork):
+        def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+            assert mask.sum() > 0
+            assert (image * mask).abs().sum() == 0
+            assert (image * (1 - mask)).abs().sum() > 0
+            return super().forward(image, mask)
+
+    tiny_trainer(tiny_settings(photos, tmp_path), Witness()).run()
+
+
+def test_another_seed_is_another_run(photos: Path, tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
+    tiny_trainer(tiny_settings(photos, tmp_path, seed=1)).run()
+    assert not torch.equal(
+        last_tensors(tmp_path)["network.layers.0.weight"], uninterrupted["network.layers.0.weight"]
+    )
+
+
+def script(
+    photos: Path, output: Path, steps: int, *, batch_norm: bool = True, processes: int = 1
+) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    norm = "batch-norm" if batch_norm else "none"
+    return [
+        sys.executable,
+        *(launcher if processes > 1 else []),
+        str(SCRIPT),
+        str(photos),
+        str(output),
+        str(steps),
+        norm,
+    ]
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(inpaint.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM or SIGINT to send to a process")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_from_outside_leaves_a_checkpoint(
+    number: signal.Signals, code: int, photos: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        script(photos, tmp_path, steps=100_000), env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list_checkpoints(tmp_path / "checkpoints") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, messages = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code, messages
+    assert f"{number.name}: finishing this step" in messages
+    step, path = list_checkpoints(tmp_path / "checkpoints")[-1]
+    assert f"stopped after step {step} of 100000" in messages
+    assert read_checkpoint(path).state["step"] == step
+    assert (tmp_path / "last.safetensors").is_file()
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_train_what_one_trains(photos: Path, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        output = tmp_path / str(processes)
+        command = script(photos, output, steps=6, batch_norm=False, processes=processes)
+        subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=120)
+    one, two = (load_file(tmp_path / name / "checkpoints" / "step-00000006.safetensors") for name in "12")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_anything_is_written(
+    value: float, photos: Path, tmp_path: Path
+) -> None:
+    network = NetworkThat(6, lambda prediction: prediction * value)
+    with pytest.raises(NonFiniteLossError) as stop:
+        # Due to checkpoint after the very step that fails.
+        tiny_trainer(tiny_settings(photos, tmp_path, checkpoint_every=7, checkpoint_minutes=0), network).run()
+    message = str(stop.value)
+    assert "at step 6" in message
+    assert "loss/hole = nan" in message or "loss/hole = inf" in message
+    assert "there is no checkpoint yet" in message
+    assert list_checkpoints(tmp_path / "checkpoints") == []
+
+
+def test_a_loss_that_is_not_finite_names_the_last_checkpoint(photos: Path, tmp_path: Path) -> None:
+    network = NetworkThat(6, lambda prediction: prediction * float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"the last checkpoint is .*step-00000004\.safetensors"):
+        tiny_trainer(tiny_settings(photos, tmp_path), network).run()
+    tensors = last_tensors(tmp_path)
+    assert all(torch.isfinite(value).all() for value in tensors.values())
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("finished")
+    tiny_trainer(tiny_settings(photos, output)).run()
+    return output
+
+
+def test_an_earlier_run_is_not_overwritten(photos: Path, finished: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"--resume.*another --output"):
+        tiny_trainer(tiny_settings(photos, finished))
+
+
+def test_resuming_with_other_settings_names_them(photos: Path, finished: Path) -> None:
+    with pytest.raises(CheckpointError) as refusal:
+        tiny_trainer(tiny_settings(photos, finished, resume=True, lr=0.5, masks="box:0.1-0.4"))
+    assert "--lr: 0.01 there, 0.5 now" in str(refusal.value)
+    assert "--masks: box:0.1-0.5 there, box:0.1-0.4 now" in str(refusal.value)
+    assert "--schedule" not in str(refusal.value)
+    with pytest.raises(CheckpointError, match=r"network: .*'batch_norm': True.* there"):
+        tiny_trainer(tiny_settings(photos, finished, resume=True), TinyNetwork(batch_norm=False))
+
+
+def test_the_same_photos_may_have_moved(photos: Path, finished: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    assert tiny_trainer(tiny_settings(moved, finished, resume=True)).step == 10
+    (moved / "coffee-0.png").unlink()
+    with pytest.raises(CheckpointError, match="--data: other photos"):
+        tiny_trainer(tiny_settings(moved, finished, resume=True))
+
+
+def test_resuming_a_finished_run_changes_nothing(photos: Path, finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*.safetensors")}
+    assert tiny_trainer(tiny_settings(photos, finished, resume=True)).run() is Stop.FINISHED
+    assert {path: path.read_bytes() for path in finished.rglob("*.safetensors")} == before
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(photos: Path, tmp_path: Path) -> None:
+    # So that one command serves a scheduler that starts, stops and restarts a job.
+    trainer = tiny_trainer(tiny_settings(photos, tmp_path, resume=True))
+    assert trainer.step == 0
+    assert trainer.run() is Stop.FINISHED
+
+
+def test_the_time_limit_stops_with_checkpoint_and_validation(photos: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(
+        photos, tmp_path, max_minutes=1e-6, val_data=(str(photos),), val_size=32, checkpoint_every=0
+    )
+    assert tiny_trainer(settings).run() is Stop.OUT_OF_TIME
+    assert [step for step, _ in list_checkpoints(tmp_path / "checkpoints")] == [1]
+    assert (tmp_path / "best.safetensors").is_file()
+
+
+def test_checkpoints_by_minutes(photos: Path, tmp_path: Path) -> None:
+    tiny_trainer(tiny_settings(photos, tmp_path, checkpoint_every=0, checkpoint_minutes=1e-9)).run()
+    assert [step for step, _ in list_checkpoints(tmp_path / "checkpoints")] == list(range(1, 11))
+
+
+def test_training_lowers_the_loss_and_writes_curves(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = tiny_settings(
+        photos,
+        tmp_path,
+        schedule=Schedule.parse("16x8:120"),
+        log_every=1,
+        sample_every=60,
+        val_data=(str(photos),),
+        val_size=32,
+        val_every=60,
+    )
+    tiny_trainer(settings).run()
+    curves = EventAccumulator(str(tmp_path / "curves"))
+    curves.Reload()
+    tags = curves.Tags()
+    wanted = {
+        "loss/total",
+        "loss/hole",
+        "learning_rate",
+        "gradient/norm",
+        "speed/images_per_second",
+        "validation/psnr",
+    }
+    assert wanted <= set(tags["scalars"])
+    assert len(tags["images"]) == 1
+    hole = [point.value for point in curves.Scalars("loss/hole")]
+    assert len(hole) == 120
+    assert np.mean(hole[-20:]) < 0.8 * np.mean(hole[:20])
+    assert curves.Scalars("learning_rate")[2].value == pytest.approx(1e-2, rel=0.01)  # warmed up
+    assert [point.step for point in curves.Scalars("validation/psnr")] == [60, 120]
+    with Image.open(tmp_path / "samples" / "step-00000120.png") as sheet:
+        assert sheet.size == (3 * 32, 6 * 32)
+
+
+def test_without_tensorboard_it_trains_and_says_so_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert tiny_trainer(tiny_settings(photos, tmp_path, log_every=1)).run() is Stop.FINISHED
+    assert len([record for record in caplog.records if "tensorboard" in record.message]) == 1
+
+
+def test_best_and_last_weights(photos: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(photos, tmp_path, val_data=(str(photos),), val_size=32, val_every=3)
+    trainer = tiny_trainer(settings)
+    trainer.run()
+    state = read_checkpoint(list_checkpoints(tmp_path / "checkpoints")[-1][1]).state
+    with safe_open(tmp_path / "best.safetensors", "pt") as file:
+        best = file.metadata()
+    assert json.loads(best["config"]) == {"network": "Tiny", "batch_norm": True}
+    assert int(best["step"]) == state["best"]["step"] in (3, 6, 9, 10)
+    assert float(best["validation_psnr"]) == pytest.approx(state["best"]["psnr"], abs=1e-3)
+    for name, value in load_file(tmp_path / "last.safetensors").items():
+        torch.testing.assert_close(
+            value, trainer.average.network.state_dict()[name].half(), check_dtype=False
+        )
+    for words in best.values():
+        assert str(tmp_path) not in words  # what is published says nothing about the machine
+
+
+def test_a_score_on_other_holes_is_no_mark_to_beat(photos: Path, tmp_path: Path) -> None:
+    validation = {"val_data": (str(photos),), "val_size": 32, "val_every": 3}
+    tiny_trainer(tiny_settings(photos, tmp_path, **validation)).run()
+    assert tiny_trainer(tiny_settings(photos, tmp_path, resume=True, **validation)).best is not None
+    assert tiny_trainer(tiny_settings(photos, tmp_path, resume=True, val_seed=1, **validation)).best is None
+
+
+def test_validation_scores_the_composite_as_scikit_image_does(photos: Path) -> None:
+    cases = list(iter_cases(open_photos([photos]), "box:0.1-0.5", 0, 32))
+    assert len(cases) == 6
+    network = TinyNetwork().eval()
+    validator = Validator(cases, torch.device("cpu"), lambda: torch.autocast("cpu", enabled=False))
+    expected = []
+    for case, filled in zip(cases, validator.fill(network), strict=True):
+        known = np.where(case.mask[..., None], 0, case.image) / 255
+        image = torch.from_numpy(known).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            prediction = (
+                network(image, torch.from_numpy(case.mask)[None, None].float())[0].permute(1, 2, 0).numpy()
+            )
+        by_hand = np.where(case.mask[..., None], np.rint(prediction * 255).clip(0, 255), case.image).astype(
+            np.uint8
+        )
+        np.testing.assert_array_equal(filled[~case.mask], case.image[~case.mask])
+        assert np.abs(filled.astype(int) - by_hand).max() <= 1  # rounding at a half
+        expected.append(peak_signal_noise_ratio(case.image, filled, data_range=255))
+    assert validator.score(network)["psnr"] == pytest.approx(np.mean(expected))
+    assert validator.telea()["psnr"] > validator.score(network)["psnr"] + 3  # untrained
+
+
+def test_broken_photos_are_named_at_the_end(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "torn.png").write_bytes((photos / "coffee-0.png").read_bytes()[:200])
+    settings = tiny_settings(folder, tmp_path / "out", schedule=Schedule.parse("16x7:2"))
+    assert tiny_trainer(settings).run() is Stop.FINISHED
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("1 broken files were left out" in message and "torn.png" in message for message in warnings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": Schedule.parse("16x4:1,30x4:1")}, r"--schedule.*stride 4.*\[30\]"),
+        ({"val_data": ("photos",), "val_size": 50}, r"--val-size.*stride 4.*\[50\]"),
+        ({"masks": "blob"}, "blob"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_training(
+    changes: dict, message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_trainer(tiny_settings(photos, tmp_path, **changes))
+
+
+def test_batches_must_divide_among_the_processes(photos: Path, tmp_path: Path) -> None:
+    world = World(rank=0, size=3, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"multiples of the 3 processes.*16x4:5"):
+        Trainer(tiny_settings(photos, tmp_path), TinyNetwork(), open_photos([photos]), world)
+
+
+def test_precision_and_layout_are_settings(photos: Path, tmp_path: Path) -> None:
+    seen: list[tuple[torch.dtype, bool]] = []
+
+    def note(prediction: Tensor) -> Tensor:
+        weight = network.layers[0].weight
+        seen.append((prediction.dtype, weight.is_contiguous(memory_format=torch.channels_last)))
+        return prediction
+
+    for precision, channels_last in (("bf16", True), ("fp32", False)):
+        network = NetworkThat(0, note)
+        settings: TrainSettings = tiny_settings(
+            photos, tmp_path / precision, precision=precision, channels_last=channels_last
+        )
+        tiny_trainer(settings, network).run()
+    assert seen == [(torch.bfloat16, True), (torch.float32, False)]

@@ -1,0 +1,58 @@
+#!/usr/bin/env python
+r"""Train an inpainting network.
+
+The released model's network on a folder of photos, small pictures first, with validation and curves:
+
+    python train.py --data photos/train --val-data photos/val --output runs/first
+
+Without VGG16's weights at hand, on per-pixel terms alone, for an hour:
+
+    python train.py --data photos/train --output runs/plain --loss-perceptual 0 --loss-style 0 \
+        --max-minutes 60
+
+Go on after Ctrl-C, a time limit or a crash: the same command with --resume. Start a new run from its weights:
+
+    python train.py --data photos/train --output runs/second --init runs/first/best.safetensors --lr 5e-5
+
+On all GPUs of a machine: torchrun --nproc-per-node gpu train.py ...   Curves: tensorboard --logdir runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from inpaint.training.settings import add_flags, settings_from_flags
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done or stopped in order, 1 an error, 2 usage, 130 Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add_flags(parser)
+    namespace = parser.parse_args(arguments)
+    try:
+        settings = settings_from_flags(namespace)
+    except ValueError as error:
+        parser.error(str(error))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    # Imported only now: a wrong flag is answered at once, without waiting for torch.
+    from inpaint.training.checkpoint import CheckpointError
+    from inpaint.training.trainer import NonFiniteLossError, Stop, train
+
+    try:
+        with logging_redirect_tqdm():
+            stop = train(settings)
+    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError) as error:
+        logging.getLogger("inpaint.training").error("%s", error)
+        return 1
+    return 130 if stop is Stop.INTERRUPTED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
