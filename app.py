@@ -91,7 +91,7 @@ class Limits:
     file_bytes: int = 30 * 2**20
     pixels: int = 40_000_000
     queue: int = 16
-    sessions: int = 16
+    sessions: int = 8
     idle_seconds: int = 2 * 3600
 
 
@@ -148,20 +148,27 @@ def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def shrink_mask(mask: np.ndarray) -> np.ndarray:
-    """Reduce a photo's mask to the editor's size; a canvas pixel is hole if any photo pixel under it is."""
+    """Reduce a photo's mask to the editor's size; a canvas pixel is hole if any photo pixel under it is.
+
+    Which pixels lie under one is as in `resize_mask`, so that enlarging the result covers the whole mask.
+    """
     height, width = canvas_size(*mask.shape)
     if (height, width) == mask.shape:
         return mask
-    share = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    return np.asarray(share) > 0
+    rows, columns = np.nonzero(mask)
+    small = np.zeros((height, width), dtype=bool)
+    small[
+        (2 * rows + 1) * height // (2 * mask.shape[0]), (2 * columns + 1) * width // (2 * mask.shape[1])
+    ] = True
+    return small
 
 
 def photo_mask(work: Work, canvas_mask: np.ndarray | None) -> np.ndarray:
     """Bring what is painted on the canvas to the photo's own resolution, bool H×W.
 
     Where the canvas still shows a loaded mask as it was loaded, that mask's own pixels hold, so that a mask
-    file is used exactly even if the canvas is smaller than the photo. Raises `CanvasError` for a canvas of other
-    proportions than the photo's: undo can take the photo itself off the canvas.
+    file is used exactly even if the canvas is smaller than the photo. Raises `CanvasError` for a canvas whose
+    proportions are not the photo's: undo can take the photo itself off the canvas.
     """
     height, width = work.photo.pixels.shape[:2]
     if canvas_mask is None:
@@ -452,6 +459,8 @@ def build_workbench(
         upload.upload(open_upload, upload, [*shown, upload], **_QUIET),
         gallery.click(open_example, gallery, shown, **_QUIET),
     ]
+    # A refused file leaves room for the next.
+    opened[0].failure(lambda: None, None, upload, **_AT_ONCE)
     editor.clear(clear_strokes, work, [work, editor], **_QUIET)
     load_mask.upload(read_mask_file, [load_mask, work], [work, editor], **_QUIET)
     another.click(lambda: gr.Column(visible=True), None, start_column, **_QUIET)
@@ -701,12 +710,18 @@ STYLE = """
 .head { align-items: center; }
 .title h1 { margin: 0; font-size: 1.4rem; }
 .title p, .facts p { color: var(--body-text-color-subdued); font-size: .9rem; margin: 0; }
+.facts th, .facts td { padding: 6px 10px !important; font-size: .9rem; overflow-wrap: normal; word-break: normal; }
 .bar { align-items: center; gap: 8px; }
 /* One colour: a palette would only ask a question. */
 .editor button[aria-label="Color"] { display: none; }
+/* Where the outcome will be. */
 .outcome:not(:has(.pictures))::after {
-  content: ""; flex: 1; min-height: 120px;
+  content: ""; min-height: 320px;
   border: 1px dashed var(--border-color-primary); border-radius: var(--block-radius);
+}
+@media (max-width: 640px) {
+  .head { flex-direction: column; align-items: stretch; }
+  .outcome:not(:has(.pictures))::after { display: none; }
 }
 """
 

@@ -68,12 +68,11 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 def style_l1(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
     """Mean absolute difference of the Gram matrices, summed over the maps (Liu et al., L_style)."""
-    return torch.stack(
-        [
-            (gram_matrix(a) - gram_matrix(b)).abs().mean()
-            for a, b in zip(features, target_features, strict=True)
-        ]
-    ).sum()
+    return perceptual_l1(_grams(features), _grams(target_features))
+
+
+def _grams(features: Sequence[Tensor]) -> list[Tensor]:
+    return [gram_matrix(map_) for map_ in features]
 
 
 def total_variation(composite_image: Tensor, mask: Tensor) -> Tensor:
@@ -320,7 +319,9 @@ class InpaintingLoss(nn.Module):
         if self.weights.perceptual:
             terms["perceptual"] = perceptual_l1(of_prediction, target) + perceptual_l1(of_composite, target)
         if self.weights.style:
-            terms["style"] = style_l1(of_prediction, target) + style_l1(of_composite, target)
+            grams = _grams(target)  # once for both
+            of_halves = [perceptual_l1(_grams(maps), grams) for maps in (of_prediction, of_composite)]
+            terms["style"] = of_halves[0] + of_halves[1]
         return terms
 
     def _features(self, images: Tensor) -> list[Tensor]:

@@ -105,7 +105,7 @@ void reassemble_tile(
   for (int64_t y = 0; y < tile.height; ++y)
     for (int64_t x = 0; x < tile.width; ++x) {
       const A* corner = window.base + y * window.row + x * window.column;
-      const A* w = weights + (y * tile.width + x) * g.taps() * subs;
+      const A* w = weights + (y * tile.width + x) * padded_weights<A>(g);
       for (int64_t s = 0; s < subs; s += kOutputs) {
         const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
         int64_t offset[kOutputs];
@@ -238,13 +238,13 @@ inline void gather_features_gradient(
     A* to) {
   using Vec = Vector<A>;
   typename Vec::type sum[V] = {};
-  const int64_t r = g.radius(), k = g.kernel_size, subs = g.subpixels();
+  const int64_t r = g.radius(), k = g.kernel_size, subs = g.subpixels(), padded = padded_weights<A>(g);
   const int64_t y0 = std::max(qy - r, near.top), y1 = std::min(qy + r, near.top + near.height - 1);
   const int64_t x0 = std::max(qx - r, near.left), x1 = std::min(qx + r, near.left + near.width - 1);
   for (int64_t py = y0; py <= y1; ++py)
     for (int64_t px = x0; px <= x1; ++px) {
       const int64_t tap = (qy - py + r) * k + qx - px + r;
-      const A* w = weights + (((py - near.top) * near.width + px - near.left) * k * k + tap) * subs;
+      const A* w = weights + ((py - near.top) * near.width + px - near.left) * padded + tap * subs;
       const A* pixel = grad.base + (py - near.top) * grad.row + (px - near.left) * grad.column;
       for (int64_t s = 0; s < subs; ++s) {
         const A* value = pixel + grad.subpixel[s];
@@ -259,17 +259,24 @@ template <class A, int T, int S>
 inline void dot_products(
     const A* const* x, const A* const* grad, int64_t vectors, int64_t subs, A* out) {
   using Vec = Vector<A>;
-  typename Vec::type sum[T][S] = {};
+  typename Vec::type sum[T * S] = {};
   for (int64_t c = 0; c < vectors * Vec::lanes; c += Vec::lanes) {
-    typename Vec::type value[T];
-    for (int t = 0; t < T; ++t) value[t] = Vec::load(x[t] + c);
-    for (int s = 0; s < S; ++s) {
-      const typename Vec::type slope = Vec::load(grad[s] + c);
-      for (int t = 0; t < T; ++t) sum[t][s] += value[t] * slope;
+    typename Vec::type slope[S];
+    for (int s = 0; s < S; ++s) slope[s] = Vec::load(grad[s] + c);
+    for (int t = 0; t < T; ++t) {
+      const typename Vec::type value = Vec::load(x[t] + c);
+      for (int s = 0; s < S; ++s) sum[t * S + s] += value * slope[s];
     }
   }
-  for (int t = 0; t < T; ++t)
-    for (int s = 0; s < S; ++s) out[t * subs + s] += Vec::sum(sum[t][s]);
+  if constexpr (T * S == Vec::lanes) {
+    A total[Vec::lanes];
+    Vec::store(total, Vec::sums(sum));
+    for (int t = 0; t < T; ++t)
+      for (int s = 0; s < S; ++s) out[t * subs + s] += total[t * S + s];
+  } else {
+    for (int t = 0; t < T; ++t)
+      for (int s = 0; s < S; ++s) out[t * subs + s] += Vec::sum(sum[t * S + s]);
+  }
 }
 
 // Adds this block's share of gₖ = Σ_c grad·xₖ for every pixel of the tile. `grad` starts at `near`.
@@ -282,6 +289,7 @@ void kernel_gradients(
     const GradPixels<A>& grad,
     int64_t vectors,
     A* gradients) {
+  constexpr int together = Vector<A>::lanes / kOutputs; // taps whose sums fill a vector
   const int64_t subs = g.subpixels(), k = g.kernel_size, taps = g.taps();
   std::vector<int64_t> shift(taps);
   for (int64_t t = 0; t < taps; ++t) shift[t] = t / k * window.row + t % k * window.column;
@@ -289,10 +297,10 @@ void kernel_gradients(
     for (int64_t x = 0; x < tile.width; ++x) {
       const A* corner = window.base + y * window.row + x * window.column;
       const A* pixel = grad.base + (tile.top + y - near.top) * grad.row + (tile.left + x - near.left) * grad.column;
-      A* out = gradients + (y * tile.width + x) * taps * subs;
-      for (int64_t s = 0; s < subs; s += 4) {
-        const int64_t outputs = std::min<int64_t>(4, subs - s);
-        const A* slopes[4];
+      A* out = gradients + (y * tile.width + x) * padded_weights<A>(g);
+      for (int64_t s = 0; s < subs; s += kOutputs) {
+        const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
+        const A* slopes[kOutputs];
         for (int64_t o = 0; o < outputs; ++o) slopes[o] = pixel + grad.subpixel[s + o];
         with_constant(outputs, [&](auto S) {
           int64_t t = 0;
@@ -303,7 +311,7 @@ void kernel_gradients(
               dot_products<A, T.value, S.value>(values, slopes, vectors, subs, out + t * subs + s);
             }
           };
-          chunk(std::integral_constant<int, 5>()); // 25 = 5·5, 9 = 5 + 4·1, 49 = 9·5 + 4·1
+          chunk(std::integral_constant<int, together>());
           chunk(std::integral_constant<int, 1>());
         });
       }
@@ -321,7 +329,7 @@ void backward(
     const View* features_gradient,
     const KernelLayout* kernels_gradient) {
   const Tiles tiles(g, kBackwardRows, kBackwardColumns);
-  const int64_t per_pixel = g.taps() * g.subpixels(), group_channels = g.channels_per_group();
+  const int64_t per_pixel = padded_weights<A>(g), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
     std::vector<A> weights, own_weights, raw, gradients, near_known, known, packed, packed_grad;
     std::vector<int64_t> subpixel;
@@ -361,8 +369,8 @@ void backward(
         });
         if (!kernels_gradient) continue;
         if (normalizer != Normalizer::none) {
-          read_weights(kernels, base, tile, g, raw);
-          own_weights.resize(raw.size());
+          if (normalizer != Normalizer::softmax) read_weights(kernels, base, tile, g, raw);
+          own_weights.resize(tile.area() * per_pixel);
           for (int64_t y = 0; y < tile.height; ++y) { // the tile's part of the nearby weights
             const A* row = weights.data() +
                 ((tile.top + y - near.top) * near.width + tile.left - near.left) * per_pixel;

@@ -1,13 +1,19 @@
 // From logits or ready kernels to the weights of the taps, and the way back.
 //
 // A buffer of weights is [pixel][tap][sub-pixel]: the taps of one source pixel for its scale² output pixels lie
-// together, as the logits of a channels_last tensor do.
+// together, as the logits of a channels_last tensor do. Each pixel's run is padded to whole vectors.
 #pragma once
 
 #include "tile.h"
 #include "vector.h"
 
 namespace inpaint::cpu {
+
+template <class A>
+inline int64_t padded_weights(const Geometry& g) {
+  constexpr int64_t lanes = Vector<A>::lanes;
+  return (g.taps() * g.subpixels() + lanes - 1) / lanes * lanes;
+}
 
 // Where the number for (group, tap, sub-pixel, h, w) lies in `kernels` [N, G·k², σH, σW] or in `logits`
 // [N, G·k²·σ², H, W] (pixel-shuffle order): one formula serves both.
@@ -39,8 +45,8 @@ struct KernelLayout {
 // f(position in the buffer, element offset).
 template <class F>
 inline void for_each_weight(
-    const KernelLayout& layout, int64_t base, const Rect& rect, const Geometry& g, const F& f) {
-  const int64_t taps = g.taps(), subs = g.subpixels(), per_pixel = taps * subs;
+    const KernelLayout& layout, int64_t base, const Rect& rect, const Geometry& g, int64_t per_pixel, const F& f) {
+  const int64_t taps = g.taps(), subs = g.subpixels();
   const int64_t start = base + rect.top * layout.h + rect.left * layout.w;
   if (layout.tap < layout.w || rect.width == 1) { // channels_last: a pixel's numbers are neighbours
     for (int64_t y = 0; y < rect.height; ++y)
@@ -59,113 +65,159 @@ inline void for_each_weight(
   }
 }
 
+// Do a pixel's numbers lie in one run, as in channels_last logits? Then base + y·h + x·w is its first.
+inline bool has_runs(const KernelLayout& layout, const Geometry& g) {
+  return layout.tap == g.subpixels() && (layout.subpixel.size() < 2 || layout.subpixel[1] == 1) &&
+      layout.subpixel.back() == g.subpixels() - 1;
+}
+
 template <class A>
 void read_weights(
     const KernelLayout& layout, int64_t base, const Rect& rect, const Geometry& g, std::vector<A>& out) {
-  const int64_t per_pixel = g.taps() * g.subpixels();
+  const int64_t per_pixel = padded_weights<A>(g), count = g.taps() * g.subpixels();
   out.resize(rect.area() * per_pixel);
   with_type(layout.view.dtype, [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
     const T* from = static_cast<const T*>(layout.view.data);
-    const bool together = layout.subpixel.size() < 2 || layout.subpixel[1] == 1;
-    if (together && layout.tap == g.subpixels()) { // channels_last logits: one run a pixel
-      for (int64_t y = 0; y < rect.height; ++y)
-        for (int64_t x = 0; x < rect.width; ++x) {
-          const T* run = from + base + (rect.top + y) * layout.h + (rect.left + x) * layout.w;
-          A* to = out.data() + (y * rect.width + x) * per_pixel;
-          for (int64_t i = 0; i < per_pixel; ++i) to[i] = static_cast<A>(run[i]);
-        }
-      return;
-    }
-    for_each_weight(layout, base, rect, g, [&](int64_t position, int64_t offset) {
-      out[position] = static_cast<A>(from[offset]);
-    });
+    if (has_runs(layout, g))
+      for (int64_t p = 0; p < rect.area(); ++p) {
+        const int64_t y = rect.top + p / rect.width, x = rect.left + p % rect.width;
+        convert(from + base + y * layout.h + x * layout.w, out.data() + p * per_pixel, count);
+      }
+    else
+      for_each_weight(layout, base, rect, g, per_pixel, [&](int64_t position, int64_t offset) {
+        out[position] = static_cast<A>(from[offset]);
+      });
   });
 }
 
 template <class A>
 void write_weights(
     const KernelLayout& layout, int64_t base, const Rect& rect, const Geometry& g, const std::vector<A>& values) {
+  const int64_t per_pixel = padded_weights<A>(g), count = g.taps() * g.subpixels();
   with_type(layout.view.dtype, [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
     T* to = static_cast<T*>(layout.view.data);
-    for_each_weight(layout, base, rect, g, [&](int64_t position, int64_t offset) {
-      to[offset] = static_cast<T>(values[position]);
-    });
+    if (has_runs(layout, g))
+      for (int64_t p = 0; p < rect.area(); ++p) {
+        const int64_t y = rect.top + p / rect.width, x = rect.left + p % rect.width;
+        convert(values.data() + p * per_pixel, to + base + y * layout.h + x * layout.w, count);
+      }
+    else
+      for_each_weight(layout, base, rect, g, per_pixel, [&](int64_t position, int64_t offset) {
+        to[offset] = static_cast<T>(values[position]);
+      });
   });
 }
 
 template <class A> inline A logistic(A x) { return A(1) / (A(1) + exponential(-x)); }
 template <class A> inline A log_logistic(A x) { return std::min(x, A(0)) - std::log1p(exponential(-std::abs(x))); }
 
-// Softmax over the taps of each sub-pixel, in place: w[tap·S + s]. S is a template argument for the scales
-// people use (a fixed inner count lets the compiler keep the running maxima in one register), 0 for the others.
-template <class A, int64_t S>
-inline void softmax(A* w, int64_t taps, int64_t subpixels, A* scratch) {
-  const int64_t subs = S ? S : subpixels, count = taps * subs;
-  A fixed[2 * (S ? S : 1)];
-  A* high = S ? fixed : scratch;
-  A* sum = high + subs;
-  for (int64_t s = 0; s < subs; ++s) high[s] = w[s], sum[s] = A(0);
-  for (int64_t t = 1; t < taps; ++t)
-    for (int64_t s = 0; s < subs; ++s) high[s] = std::max(high[s], w[t * subs + s]);
-  for (int64_t t = 0; t < taps; ++t)
-    for (int64_t s = 0; s < subs; ++s) w[t * subs + s] -= high[s];
-  for (int64_t i = 0; i < count; ++i) w[i] = exponential(w[i]);
-  for (int64_t t = 0; t < taps; ++t)
-    for (int64_t s = 0; s < subs; ++s) sum[s] += w[t * subs + s];
-  for (int64_t s = 0; s < subs; ++s) sum[s] = A(1) / sum[s];
-  for (int64_t t = 0; t < taps; ++t)
-    for (int64_t s = 0; s < subs; ++s) w[t * subs + s] *= sum[s];
-}
+// Numbers of one pixel, vector by vector. With S sub-pixels dividing the lanes, lane l always belongs to sub-pixel
+// l mod S, so a sum or a maximum over the taps is one over the vectors and then over the lanes l, l + S, l + 2S, …
+template <class A, int S>
+struct Lanes {
+  static constexpr int lanes = Vector<A>::lanes;
+  A value[lanes];
 
-template <class A>
-inline void softmax(A* w, const Geometry& g, A* scratch) {
-  switch (g.subpixels()) {
-    case 1: return softmax<A, 1>(w, g.taps(), 1, scratch);
-    case 4: return softmax<A, 4>(w, g.taps(), 4, scratch);
-    case 16: return softmax<A, 16>(w, g.taps(), 16, scratch);
-    default: return softmax<A, 0>(w, g.taps(), g.subpixels(), scratch);
+  // Folds lanes of the same sub-pixel and spreads the result to all of them.
+  template <class Combine>
+  void fold(const Combine& combine) {
+    for (int half = lanes / 2; half >= S; half /= 2)
+      for (int l = 0; l < half; ++l) value[l] = combine(value[l], value[l + half]);
+    for (int l = S; l < lanes; ++l) value[l] = value[l % S];
   }
+};
+
+template <class A> inline A larger(A a, A b) { return a > b ? a : b; }
+
+// Softmax over the taps, in place. The padding behind `count` becomes 0.
+template <class A, int S>
+inline void softmax_lanes(A* w, int64_t count, int64_t padded) {
+  constexpr int lanes = Vector<A>::lanes;
+  std::fill(w + count, w + padded, -INFINITY);
+  Lanes<A, S> high, sum{};
+  for (int l = 0; l < lanes; ++l) high.value[l] = w[l];
+  for (int64_t i = lanes; i < padded; i += lanes)
+    for (int l = 0; l < lanes; ++l) high.value[l] = larger(high.value[l], w[i + l]);
+  high.fold(larger<A>);
+  for (int64_t i = 0; i < padded; i += lanes)
+    for (int l = 0; l < lanes; ++l) sum.value[l] += w[i + l] = exponential(w[i + l] - high.value[l]);
+  sum.fold([](A a, A b) { return a + b; });
+  for (int l = 0; l < lanes; ++l) sum.value[l] = A(1) / sum.value[l];
+  for (int64_t i = 0; i < padded; i += lanes)
+    for (int l = 0; l < lanes; ++l) w[i + l] *= sum.value[l];
 }
 
-// The masked forms, one sub-pixel at a time: w becomes the effective weights (W/s)·wₖ·vₖ and the known share s/W
-// is returned. `known` holds v over the taps. The largest logit among the known taps is subtracted, so that a
-// known tap is never lost to underflow.
+// The masked form: w becomes the effective weights wₖ·vₖ/Σ wₖ·vₖ, and share [S] the known share s/W. `known` holds
+// v spread over taps and sub-pixels, 0 in the padding; at least one is above 0. The largest logit among the known
+// taps is subtracted, so that a known tap is never lost to underflow.
+template <class A, int S>
+inline void masked_softmax_lanes(A* w, const A* known, int64_t count, int64_t padded, A* share) {
+  constexpr int lanes = Vector<A>::lanes;
+  std::fill(w + count, w + padded, -INFINITY);
+  Lanes<A, S> high, high_known, all{}, sum{};
+  for (int l = 0; l < lanes; ++l) high.value[l] = high_known.value[l] = -INFINITY;
+  for (int64_t i = 0; i < padded; i += lanes)
+    for (int l = 0; l < lanes; ++l) {
+      high.value[l] = larger(high.value[l], w[i + l]);
+      high_known.value[l] = larger(high_known.value[l], known[i + l] > A(0) ? w[i + l] : -A(INFINITY));
+    }
+  high.fold(larger<A>);
+  high_known.fold(larger<A>);
+  for (int64_t i = 0; i < padded; i += lanes)
+    for (int l = 0; l < lanes; ++l) {
+      all.value[l] += exponential(w[i + l] - high.value[l]);
+      const A own = exponential(w[i + l] - high_known.value[l]) * known[i + l];
+      sum.value[l] += w[i + l] = known[i + l] > A(0) ? own : A(0);
+    }
+  all.fold([](A a, A b) { return a + b; });
+  sum.fold([](A a, A b) { return a + b; });
+  for (int s = 0; s < S; ++s)
+    share[s] = sum.value[s] * exponential(high_known.value[s] - high.value[s]) / all.value[s];
+  for (int l = 0; l < lanes; ++l) sum.value[l] = A(1) / sum.value[l];
+  for (int64_t i = 0; i < padded; i += lanes)
+    for (int l = 0; l < lanes; ++l) w[i + l] *= sum.value[l];
+}
+
+// The same for any number of sub-pixels, one of them at a time: w and known are `stride` apart.
 template <class A>
-inline A masked_softmax(A* w, int64_t stride, const A* known, int64_t taps) {
-  A highest_known = -INFINITY, highest = -INFINITY;
-  for (int64_t t = 0; t < taps; ++t) {
-    highest = std::max(highest, w[t * stride]);
-    if (known[t] > A(0)) highest_known = std::max(highest_known, w[t * stride]);
+inline A masked_softmax(A* w, const A* known, int64_t stride, int64_t taps) {
+  A high = -INFINITY, high_known = -INFINITY;
+  for (int64_t i = 0; i < taps * stride; i += stride) {
+    high = larger(high, w[i]);
+    if (known[i] > A(0)) high_known = larger(high_known, w[i]);
   }
   A all = 0, sum = 0;
-  for (int64_t t = 0; t < taps; ++t) {
-    all += exponential(w[t * stride] - highest);
-    const A weight = known[t] > A(0) ? exponential(w[t * stride] - highest_known) * known[t] : A(0);
-    w[t * stride] = weight;
-    sum += weight;
+  for (int64_t i = 0; i < taps * stride; i += stride) {
+    all += exponential(w[i] - high);
+    sum += w[i] = known[i] > A(0) ? exponential(w[i] - high_known) * known[i] : A(0);
   }
-  if (!(sum > A(0))) return A(0);
-  for (int64_t t = 0; t < taps; ++t) w[t * stride] /= sum;
-  return sum * exponential(highest_known - highest) / all;
+  for (int64_t i = 0; i < taps * stride; i += stride) w[i] /= sum;
+  return sum * exponential(high_known - high) / all;
 }
 
 template <class A>
-inline A masked_sigmoid(A* w, int64_t stride, const A* known, int64_t taps) {
+inline A masked_sigmoid(A* w, const A* known, int64_t stride, int64_t taps) {
   A all = 0, sum = 0;
-  for (int64_t t = 0; t < taps; ++t) {
-    const A weight = logistic(w[t * stride]);
+  for (int64_t i = 0; i < taps * stride; i += stride) {
+    const A weight = logistic(w[i]);
     all += weight;
-    w[t * stride] = known[t] > A(0) ? weight * known[t] : A(0);
-    sum += w[t * stride];
+    sum += w[i] = known[i] > A(0) ? weight * known[i] : A(0);
   }
-  if (!(sum > A(0))) {
-    for (int64_t t = 0; t < taps; ++t) w[t * stride] = A(0);
-    return A(0);
-  }
-  for (int64_t t = 0; t < taps; ++t) w[t * stride] *= all / sum;
-  return sum / all;
+  const A scale = sum > A(0) ? all / sum : A(0);
+  for (int64_t i = 0; i < taps * stride; i += stride) w[i] *= scale;
+  return sum > A(0) ? sum / all : A(0);
+}
+
+// Calls f with S as a compile-time constant where the lanes can be shared out among S sub-pixels, else with 0.
+template <class A, class F>
+inline void with_lanes(int64_t subpixels, const F& f) {
+  constexpr int lanes = Vector<A>::lanes;
+  if (subpixels == 1) return f(std::integral_constant<int, 1>());
+  if (subpixels == 4) return f(std::integral_constant<int, 4>());
+  if (subpixels == 16 && lanes == 16) return f(std::integral_constant<int, 16>());
+  f(std::integral_constant<int, 0>());
 }
 
 // Turns logits into weights in place for every pixel of `rect`. Given valid over rect grown by the radius,
@@ -173,40 +225,55 @@ inline A masked_sigmoid(A* w, int64_t stride, const A* known, int64_t taps) {
 template <class A>
 void normalize(
     Normalizer normalizer, const Rect& rect, const Geometry& g, const A* valid, A* shares, std::vector<A>& weights) {
-  const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size;
-  const int64_t valid_width = rect.width + 2 * g.radius();
-  std::vector<A> scratch(2 * subs), known(taps);
-  if (normalizer == Normalizer::sigmoid_normalized) // = softmax of log σ
-    for (A& w : weights) w = log_logistic(w);
+  const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size, count = taps * subs;
+  const int64_t padded = padded_weights<A>(g), valid_width = rect.width + 2 * g.radius();
+  std::vector<A> known(padded, A(0)), share(subs), all_one(normalizer == Normalizer::sigmoid ? 0 : padded, A(0));
+  std::fill(all_one.begin(), all_one.begin() + std::min<int64_t>(count, all_one.size()), A(1));
   for (int64_t p = 0; p < rect.area(); ++p) {
-    A* w = weights.data() + p * taps * subs;
+    A* w = weights.data() + p * padded;
     bool all_known = true, none_known = false;
     if (valid) {
       const A* corner = valid + (p / rect.width) * valid_width + p % rect.width;
-      A largest = 0;
-      for (int64_t t = 0; t < taps; ++t) {
-        known[t] = corner[(t / k) * valid_width + t % k];
-        all_known &= known[t] == A(1);
-        largest = std::max(largest, known[t]);
-      }
+      A least = 1, largest = 0;
+      for (int64_t i = 0; i < k; ++i)
+        for (int64_t j = 0; j < k; ++j) {
+          const A v = corner[i * valid_width + j];
+          least = std::min(least, v);
+          largest = std::max(largest, v);
+        }
+      all_known = least == A(1);
       none_known = !(largest > A(0));
+      if (!all_known && !none_known)
+        for (int64_t t = 0; t < taps; ++t)
+          std::fill(known.begin() + t * subs, known.begin() + (t + 1) * subs, corner[t / k * valid_width + t % k]);
     }
     if (none_known) {
-      std::fill(w, w + taps * subs, A(0));
-    } else if (all_known) { // the usual case by far, and exactly the plain form
-      if (normalizer == Normalizer::sigmoid)
-        for (int64_t i = 0; i < taps * subs; ++i) w[i] = logistic(w[i]);
-      else
-        softmax(w, g, scratch.data());
-      if (shares)
-        for (int64_t s = 0; s < subs; ++s) shares[p * subs + s] += A(1);
-    } else {
-      for (int64_t s = 0; s < subs; ++s) {
-        const A share = normalizer == Normalizer::sigmoid ? masked_sigmoid(w + s, subs, known.data(), taps)
-                                                          : masked_softmax(w + s, subs, known.data(), taps);
-        if (shares) shares[p * subs + s] += share;
-      }
+      std::fill(w, w + padded, A(0));
+      continue;
     }
+    std::fill(share.begin(), share.end(), A(1));
+    if (normalizer == Normalizer::sigmoid) {
+      if (all_known)
+        for (int64_t i = 0; i < count; ++i) w[i] = logistic(w[i]);
+      else
+        for (int64_t s = 0; s < subs; ++s) share[s] = masked_sigmoid(w + s, known.data() + s, subs, taps);
+    } else {
+      if (normalizer == Normalizer::sigmoid_normalized) // = softmax of log σ
+        for (int64_t i = 0; i < count; ++i) w[i] = log_logistic(w[i]);
+      with_lanes<A>(subs, [&](auto S) {
+        if constexpr (S.value > 0) {
+          if (all_known) // the usual case by far, and exactly the plain form
+            softmax_lanes<A, S.value>(w, count, padded);
+          else
+            masked_softmax_lanes<A, S.value>(w, known.data(), count, padded, share.data());
+        } else {
+          const A* v = all_known ? all_one.data() : known.data();
+          for (int64_t s = 0; s < subs; ++s) share[s] = masked_softmax(w + s, v + s, subs, taps);
+        }
+      });
+    }
+    if (shares)
+      for (int64_t s = 0; s < subs; ++s) shares[p * subs + s] += share[s];
   }
 }
 
@@ -214,7 +281,53 @@ void normalize(
 // With m = Σ wₖ·gₖ / Σ wₖ, the gradient of the masked mean:
 //   softmax kinds   ∂/∂lₖ = wₖ (gₖ − m), times 1 − σ(lₖ) for sigmoid_normalized
 //   sigmoid         ∂/∂wₖ = gₖ without valid; m + (W/s)·vₖ (gₖ − m) with it; times σ'(lₖ)
-// `logits` are the raw ones of the same pixels.
+// `logits` are the raw ones of the same pixels; only the sigmoid kinds need them.
+template <class A>
+inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps, int64_t padded) {
+  with_lanes<A>(subs, [&](auto S) {
+    constexpr int lanes = Vector<A>::lanes;
+    if constexpr (S.value > 0) {
+      Lanes<A, S.value> mean{};
+      for (int64_t i = 0; i < padded; i += lanes)
+        for (int l = 0; l < lanes; ++l) mean.value[l] += w[i + l] * gradient[i + l];
+      mean.fold([](A a, A b) { return a + b; });
+      for (int64_t i = 0; i < padded; i += lanes)
+        for (int l = 0; l < lanes; ++l)
+          gradient[i + l] = w[i + l] > A(0) ? w[i + l] * (gradient[i + l] - mean.value[l]) : A(0);
+    } else {
+      for (int64_t s = 0; s < subs; ++s) {
+        A mean = 0;
+        for (int64_t i = s; i < taps * subs; i += subs) mean += w[i] * gradient[i];
+        for (int64_t i = s; i < taps * subs; i += subs) gradient[i] = w[i] > A(0) ? w[i] * (gradient[i] - mean) : A(0);
+      }
+    }
+  });
+}
+
+template <class A>
+inline void sigmoid_backward(
+    const A* w, const A* logits, const A* corner, int64_t valid_width, const Geometry& g, int64_t s, A* gradient) {
+  const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size;
+  const auto valid = [&](int64_t t) { return corner ? corner[t / k * valid_width + t % k] : A(1); };
+  A all = 0, sum = 0, mean = 0, mass = 0; // W, s
+  for (int64_t t = 0; t < taps; ++t) {
+    const int64_t i = t * subs + s;
+    all += logistic(logits[i]);
+    sum += logistic(logits[i]) * valid(t);
+    mean += w[i] * gradient[i];
+    mass += w[i];
+  }
+  mean = mass > A(0) ? mean / mass : A(0);
+  for (int64_t t = 0; t < taps; ++t) {
+    const int64_t i = t * subs + s;
+    const A weight = logistic(logits[i]), slope = weight * (A(1) - weight);
+    if (!corner)
+      gradient[i] *= slope;
+    else
+      gradient[i] = sum > A(0) ? (mean + all / sum * valid(t) * (gradient[i] - mean)) * slope : A(0);
+  }
+}
+
 template <class A>
 void normalize_backward(
     Normalizer normalizer,
@@ -224,42 +337,20 @@ void normalize_backward(
     const A* weights,
     const A* logits,
     A* gradients) {
-  const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size;
+  const int64_t subs = g.subpixels(), padded = padded_weights<A>(g);
   const int64_t valid_width = rect.width + 2 * g.radius();
   for (int64_t p = 0; p < rect.area(); ++p) {
-    const A* corner = valid ? valid + (p / rect.width) * valid_width + p % rect.width : nullptr;
-    for (int64_t s = 0; s < subs; ++s) {
-      const int64_t first = p * taps * subs + s;
-      A mean = 0, mass = 0;
-      for (int64_t t = 0; t < taps; ++t) {
-        mean += weights[first + t * subs] * gradients[first + t * subs];
-        mass += weights[first + t * subs];
-      }
-      if (normalizer != Normalizer::sigmoid) {
-        for (int64_t t = 0; t < taps; ++t) {
-          const int64_t i = first + t * subs;
-          gradients[i] = weights[i] > A(0) ? weights[i] * (gradients[i] - mean) : A(0);
-          if (normalizer == Normalizer::sigmoid_normalized) gradients[i] *= logistic(-logits[i]);
-        }
-        continue;
-      }
-      A all = 0, sum = 0; // W and s
-      for (int64_t t = 0; t < taps; ++t) {
-        const A v = valid ? corner[(t / k) * valid_width + t % k] : A(1);
-        all += logistic(logits[first + t * subs]);
-        sum += logistic(logits[first + t * subs]) * v;
-      }
-      mean = mass > A(0) ? mean / mass : A(0);
-      for (int64_t t = 0; t < taps; ++t) {
-        const int64_t i = first + t * subs;
-        const A weight = logistic(logits[i]), slope = weight * (A(1) - weight);
-        const A v = valid ? corner[(t / k) * valid_width + t % k] : A(1);
-        if (valid)
-          gradients[i] = sum > A(0) ? (mean + all / sum * v * (gradients[i] - mean)) * slope : A(0);
-        else
-          gradients[i] *= slope;
-      }
+    const A* w = weights + p * padded;
+    A* gradient = gradients + p * padded;
+    if (normalizer == Normalizer::sigmoid) {
+      const A* corner = valid ? valid + (p / rect.width) * valid_width + p % rect.width : nullptr;
+      for (int64_t s = 0; s < subs; ++s)
+        sigmoid_backward(w, logits + p * padded, corner, valid_width, g, s, gradient);
+      continue;
     }
+    softmax_backward(w, gradient, subs, g.taps(), padded);
+    if (normalizer == Normalizer::sigmoid_normalized)
+      for (int64_t i = 0; i < g.taps() * subs; ++i) gradient[i] *= logistic(-logits[p * padded + i]);
   }
 }
 

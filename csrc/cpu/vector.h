@@ -20,6 +20,22 @@ struct Vector {
   }
   static void store(A* to, type value) { std::memcpy(to, &value, sizeof value); }
 
+  // The sums of as many vectors as there are lanes, in one vector: neighbouring pairs are added until every lane
+  // holds one vector's sum. A third of the shuffles of summing each by itself.
+  static type sums(type* values) {
+    for (int left = lanes / 2; left >= 1; left /= 2)
+      for (int i = 0; i < left; ++i) values[i] = add_pairs(values[2 * i], values[2 * i + 1]);
+    return values[0];
+  }
+  static type add_pairs(type a, type b) {
+    if constexpr (lanes == 16)
+      return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+          __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    else
+      return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+          __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  }
+
   // A tree of halves: a loop over the lanes would be one long chain of additions.
   static A sum(type value) {
     A parts[lanes];

@@ -5,6 +5,7 @@ Liu et al., Image Inpainting for Irregular Holes Using Partial Convolutions, ECC
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,21 @@ from torch import Tensor, nn
 # A window with less known mass than this is divided by this: a valid that has faded to 1e-38 would otherwise
 # turn the renormalisation into infinity times zero.
 _LEAST_MASS = 1e-30
+
+
+class Hole(enum.Enum):
+    """What features hold where valid is below 1: how much work is left before they may enter a sum."""
+
+    RAW = enum.auto()  # anything, NaN included
+    ZERO = enum.auto()  # 0 where valid is 0: what the layers here return
+    SCALED = enum.auto()  # features already are x·v: as ZERO, with binary valid
+
+
+def scale_by_valid(features: Tensor, valid: Tensor, hole: Hole) -> Tensor:
+    """x·v in as few passes over the features as what is known of them allows."""
+    if hole is Hole.RAW:
+        return select_known(features, valid)
+    return features * valid.to(features.dtype) if hole is Hole.ZERO else features
 
 
 def select_known(features: Tensor, valid: Tensor) -> Tensor:
@@ -73,7 +89,10 @@ class PartialConv2d(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(
-        self, features: Tensor | Sequence[Tensor], valid: Tensor | Sequence[Tensor], zeroed: bool = False
+        self,
+        features: Tensor | Sequence[Tensor],
+        valid: Tensor | Sequence[Tensor],
+        hole: Hole | Sequence[Hole] = Hole.RAW,
     ) -> tuple[Tensor, Tensor]:
         """Convolves what is known.
 
@@ -81,25 +100,24 @@ class PartialConv2d(nn.Module):
             features: [N, C, H, W], or several such tensors that are concatenated along the channels.
             valid: [N, 1, H, W] or [N, C, H, W] in [0, 1]; one for each tensor of features. The sum over a
                 concatenation's channels comes from one-channel sums, exactly, and never fills a [N, C, H, W] mask.
-            zeroed: the caller knows that features already are x·v (what this layer returns, with binary valid).
+            hole: what the caller knows of the features where valid is below 1; one for each tensor, or one for all.
 
         Returns:
-            features [N, out, H', W'] and valid [N, 1, H', W'] float32.
+            features [N, out, H', W'], 0 where valid is 0, and valid [N, 1, H', W'] float32.
 
         Raises:
             ValueError: shapes do not fit.
         """
         parts = [features] if isinstance(features, Tensor) else list(features)
         valids = [valid] if isinstance(valid, Tensor) else list(valid)
+        holes = [hole] * len(parts) if isinstance(hole, Hole) else list(hole)
         self._check(parts, valids)
-        known = parts if zeroed else [select_known(x, v) for x, v in zip(parts, valids, strict=True)]
+        known = [scale_by_valid(x, v, h) for x, v, h in zip(parts, valids, holes, strict=True)]
         joined = known[0] if len(known) == 1 else torch.cat(known, dim=1)
         sums = F.conv2d(joined, self.weight, None, self.stride, self.padding, self.dilation)
         known_mass = self._window_sum(channel_mass(parts, valids))
         full_mass = float(self.in_channels * self.kernel_size**2)
-        if (
-            all(v.shape[1] == 1 for v in valids) and len(valids) == 1
-        ):  # one mask for all channels: count it once
+        if len(valids) == 1 and valids[0].shape[1] == 1:  # one mask for all channels: count it once
             full_mass, known_mass = full_mass / self.in_channels, known_mass / self.in_channels
         return renormalize(sums, known_mass, full_mass, self.bias), known_mass.clamp(max=1)
 

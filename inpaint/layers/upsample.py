@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import carafe_fused
-from .partial_conv import PartialConv2d, channel_mass, renormalize, select_known
+from .partial_conv import Hole, PartialConv2d, renormalize, scale_by_valid
 
 
 def _repeat(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(scale), mode="nearest")
 
 
-class CarafeUpsample(nn.Module):
+class Upsampler(nn.Module):
+    """What all have in common: what the hole holds is taken out before anything else looks at the features."""
+
+    def forward(
+        self, features: Tensor, valid: Tensor | None = None, hole: Hole = Hole.RAW
+    ) -> tuple[Tensor, Tensor | None]:
+        """Upsamples features, and valid with them.
+
+        Args:
+            features: [N, C, H, W].
+            valid: [N, 1, H, W] in [0, 1], or None.
+            hole: what the caller knows of features where valid is below 1.
+
+        Returns:
+            features [N, C, σH, σW], 0 where valid is 0, and valid [N, 1, σH, σW]; None if none was given.
+        """
+        if valid is None:
+            return self.upsample(features), None
+        if hole is Hole.RAW:
+            features = torch.where(valid > 0, features, 0)
+        return self.upsample_known(features, valid)
+
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form."""
+        raise NotImplementedError
+
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form; features are 0 where valid is 0."""
+        raise NotImplementedError
+
+
+class CarafeUpsample(Upsampler):
     """CARAFE (Wang et al., ICCV 2019): predict a k×k kernel for each output pixel, reassemble with it.
 
     Parts, names and order of channels are those of mmcv's `CARAFEPack`, so its state dicts load unchanged: a 1×1
@@ -52,68 +85,76 @@ class CarafeUpsample(nn.Module):
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[N, C, H, W] (and valid [N, 1, H, W]) -> [N, C, σH, σW] (and valid [N, 1, σH, σW])."""
-        known = features if valid is None else torch.where(valid > 0, features, 0)
-        logits = self.content_encoder(self.channel_compressor(known))
-        settings = (self.up_kernel, self.groups, self.scale, self.normalizer)
-        if valid is None:
-            return carafe_fused(known, logits, *settings), None  # type: ignore[return-value]
-        return carafe_fused(known, logits, *settings, valid=valid)  # type: ignore[return-value]
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form."""
+        return carafe_fused(features, self._logits(features), *self._settings())  # type: ignore[return-value]
+
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form; features are 0 where valid is 0, so nothing in the hole leaks into the kernels."""
+        logits = self._logits(features)
+        return carafe_fused(features, logits, *self._settings(), valid=valid)  # type: ignore[return-value]
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return self.content_encoder(self.channel_compressor(features))
+
+    def _settings(self) -> tuple[int, int, int, str]:
+        return self.up_kernel, self.groups, self.scale, self.normalizer
 
     def extra_repr(self) -> str:
         """The numbers that the two convolutions do not show."""
         return f"scale={self.scale}, up_kernel={self.up_kernel}, groups={self.groups}, {self.normalizer}"
 
 
-class NearestUpsample(nn.Module):
-    """Repeats every pixel; valid alike. What is unknown becomes 0."""
+class NearestUpsample(Upsampler):
+    """Repeats every pixel; valid alike."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
         super().__init__()
         self.scale = scale
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[N, C, H, W] -> [N, C, σH, σW]."""
-        if valid is None:
-            return _repeat(features, self.scale), None
-        return _repeat(torch.where(valid > 0, features, 0), self.scale), _repeat(valid, self.scale)
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form."""
+        return _repeat(features, self.scale)
+
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form."""
+        return _repeat(features, self.scale), _repeat(valid, self.scale)
 
 
-class BilinearUpsample(nn.Module):
+class BilinearUpsample(Upsampler):
     """Bilinear interpolation; with valid the masked formula y = Σ w·v·x / Σ w·v, v' = Σ w·v."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
         super().__init__()
         self.scale = scale
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[N, C, H, W] -> [N, C, σH, σW]."""
-        if valid is None:
-            return self._interpolate(features), None
-        share = self._interpolate(valid.float())
-        return renormalize(self._interpolate(select_known(features, valid)), share, 1.0, None), share
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form; corners not aligned."""
+        return F.interpolate(features, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
 
-    def _interpolate(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form."""
+        share = self.upsample(valid.float())
+        return renormalize(self.upsample(scale_by_valid(features, valid, Hole.ZERO)), share, 1.0, None), share
 
 
-class _InterpolateConv(nn.Module):
+class _InterpolateConv(Upsampler):
     """Interpolation, then a 3×3 (partial) convolution."""
 
-    interpolation: type[nn.Module]
+    interpolation: type[Upsampler]
 
     def __init__(self, channels: int, scale: int = 2) -> None:
         super().__init__()
         self.interpolate = self.interpolation(channels, scale)
         self.conv = PartialConv2d(channels, channels, 3, padding=1)
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[N, C, H, W] -> [N, C, σH, σW]."""
-        features, valid = self.interpolate(features, valid)
-        if valid is None:
-            return F.conv2d(features, self.conv.weight, self.conv.bias, padding=1), None
-        return self.conv(features, valid)
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form."""
+        return F.conv2d(self.interpolate.upsample(features), self.conv.weight, self.conv.bias, padding=1)
+
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form."""
+        return self.conv(*self.interpolate.upsample_known(features, valid), hole=Hole.ZERO)
 
 
 class NearestConvUpsample(_InterpolateConv):
@@ -128,37 +169,43 @@ class BilinearConvUpsample(_InterpolateConv):
     interpolation = BilinearUpsample
 
 
-class DeconvUpsample(nn.Module):
+class DeconvUpsample(Upsampler):
     """Transposed (partial) convolution of kernel 2σ and stride σ; every output pixel sees 2×2 source pixels."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
         super().__init__()
         self.scale = scale
         self.conv = nn.ConvTranspose2d(channels, channels, 2 * scale, scale)
-        nn.init.kaiming_normal_(self.conv.weight, a=0.2)
-        with torch.no_grad():
-            self.conv.weight *= scale  # fan-in as PyTorch counts it includes taps that other pixels use
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        # He's bound with the 2×2 source pixels that an output pixel sees; PyTorch counts all (2σ)² taps.
+        nn.init.normal_(self.conv.weight, std=(2 / (1 + 0.2**2) / (4 * channels)) ** 0.5)
+        nn.init.zeros_(self._bias)
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[N, C, H, W] -> [N, C, σH, σW]."""
-        if valid is None:
-            return self._crop(self.conv(features), features), None
-        sums = F.conv_transpose2d(select_known(features, valid), self.conv.weight, stride=self.scale)
+    @property
+    def _bias(self) -> Tensor:
+        assert self.conv.bias is not None
+        return self.conv.bias
+
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form."""
+        return self._crop(self.conv(features), features)
+
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form: renormalised by how much of the 2×2 is known; the border counts as unknown."""
+        known = scale_by_valid(features, valid, Hole.ZERO)
+        sums = self._crop(F.conv_transpose2d(known, self.conv.weight, stride=self.scale), features)
         with torch.autocast(valid.device.type, enabled=False):
             ones = torch.ones(1, 1, 2 * self.scale, 2 * self.scale, device=valid.device)
-            mass = F.conv_transpose2d(channel_mass([valid], [valid]), ones, stride=self.scale)
-        mass = self._crop(mass, features)
-        return renormalize(self._crop(sums, features), mass, 4.0, self.conv.bias), mass.clamp(max=1)
+            mass = self._crop(F.conv_transpose2d(valid.float(), ones, stride=self.scale), features)
+        return renormalize(sums, mass, 4.0, self._bias), mass.clamp(max=1)
 
     def _crop(self, x: Tensor, source: Tensor) -> Tensor:
-        """The (H + 1)·σ rows of the full transposed convolution without σ/2 at either end."""
+        """The full transposed convolution has (H + 1)·σ rows: without σ/2 of them at either end."""
         first = self.scale // 2
         height, width = source.shape[2] * self.scale, source.shape[3] * self.scale
         return x[:, :, first : first + height, first : first + width]
 
 
-class PixelShuffleUpsample(nn.Module):
+class PixelShuffleUpsample(Upsampler):
     """A 3×3 (partial) convolution to σ² times the channels, then pixel shuffle."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
@@ -166,16 +213,17 @@ class PixelShuffleUpsample(nn.Module):
         self.scale = scale
         self.conv = PartialConv2d(channels, channels * scale**2, 3, padding=1)
 
-    def forward(self, features: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[N, C, H, W] -> [N, C, σH, σW]."""
-        if valid is None:
-            many = F.conv2d(features, self.conv.weight, self.conv.bias, padding=1)
-            return F.pixel_shuffle(many, self.scale), None
-        many, valid = self.conv(features, valid)
+    def upsample(self, features: Tensor) -> Tensor:
+        """The plain form."""
+        return F.pixel_shuffle(F.conv2d(features, self.conv.weight, self.conv.bias, padding=1), self.scale)
+
+    def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The masked form."""
+        many, valid = self.conv(features, valid, hole=Hole.ZERO)
         return F.pixel_shuffle(many, self.scale), _repeat(valid, self.scale)
 
 
-UPSAMPLERS: dict[str, type[nn.Module]] = {
+UPSAMPLERS: dict[str, type[Any]] = {
     "carafe": CarafeUpsample,
     "nearest": NearestUpsample,
     "bilinear": BilinearUpsample,
@@ -186,7 +234,7 @@ UPSAMPLERS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_upsampler(name: str, channels: int, scale: int = 2) -> nn.Module:
+def build_upsampler(name: str, channels: int, scale: int = 2) -> Upsampler:
     """An upsampler by name; `forward(features, valid=None) -> (features, valid)`.
 
     Raises:

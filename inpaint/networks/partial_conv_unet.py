@@ -7,6 +7,7 @@ Wang et al., CARAFE, ICCV 2019, section 4.3, puts CARAFE in the place of the nea
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import CarafeUpsample, PartialConv2d, build_upsampler, push_pull
+from ..layers import CarafeUpsample, Hole, PartialConv2d, build_upsampler, push_pull
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,19 @@ class PartialConvUNet(nn.Module):
         x, v = 2 * image - valid, valid  # [-1, 1], and 0 in the hole
         skips = [(x, v)]
         for stage in self.encoder:
-            x, v = stage(x, v, zeroed=not self.settings.batch_norm)
+            x, v = stage(x, v, Hole.SCALED)
             skips.append((x, v))
         skips.pop()
         for level in self.decoder:
-            x, v = level(x, v, *skips.pop())
+            skip_x, skip_v = skips.pop()
+            x, v = level(x, v, [skip_x], [skip_v])
         skip_x, skip_v = skips.pop()
         if not self.settings.head_start:
-            x, v = self.head(x, v, skip_x, skip_v)
-            return (self.to_image(x, v)[0].float() + 1) / 2
+            x, v = self.head(x, v, [skip_x], [skip_v])
+            return (self.to_image(x, v, Hole.ZERO)[0].float() + 1) / 2
         fill = push_pull(image, valid)
         x, v = self.head(x, v, [skip_x, 2 * fill - 1], [skip_v, torch.ones_like(skip_v)])
-        return fill + self.to_image(x, v)[0].float() / 2
+        return fill + self.to_image(x, v, Hole.ZERO)[0].float() / 2
 
     def _check(self, image: Tensor, mask: Tensor) -> None:
         if image.dim() != 4 or image.shape[1] != 3:
@@ -138,10 +140,10 @@ class _Stage(nn.Module):
         self.norm = nn.BatchNorm2d(conv.out_channels) if norm else None
         self.slope = {"relu": 0.0, "leaky_relu": 0.2}[activation]
 
-    def forward(self, x: Any, v: Any, zeroed: bool = False) -> tuple[Tensor, Tensor]:
-        x, v = self.conv(x, v, zeroed=zeroed)
+    def forward(self, x: Any, v: Any, hole: Hole | Sequence[Hole] = Hole.ZERO) -> tuple[Tensor, Tensor]:
+        x, v = self.conv(x, v, hole)
         if self.norm is not None:
-            x = self.norm(x)
+            x = torch.where(v > 0, self.norm(x), 0)  # normalisation shifts the zeros of the hole
         return F.leaky_relu(x, self.slope, inplace=True), v
 
 
@@ -157,7 +159,7 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         y, known = self.first(x, v)
-        y, known = self.second(y, known)
+        y, known = self.second(y, known, Hole.ZERO)
         return x + y, known
 
 
@@ -177,11 +179,13 @@ class _DecoderLevel(nn.Module):
         self.merge = _Stage(conv, "leaky_relu", settings.batch_norm)
         self.blocks = nn.ModuleList(_ResidualBlock(width, settings.batch_norm) for _ in range(blocks))
 
-    def forward(self, x: Tensor, v: Tensor, skip_x: Any, skip_v: Any) -> tuple[Tensor, Tensor]:
-        x, v = self.upsample(x, v)
-        skips_x = [skip_x] if isinstance(skip_x, Tensor) else skip_x
-        skips_v = [skip_v] if isinstance(skip_v, Tensor) else skip_v
-        x, v = self.merge([x, *skips_x], [v, *skips_v])
+    def forward(
+        self, x: Tensor, v: Tensor, skips: Sequence[Tensor], skip_valids: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        x, v = self.upsample(x, v, Hole.ZERO)
+        skips = [skip.to(x.dtype) for skip in skips]  # under autocast the picture is the only float32
+        holes = [Hole.ZERO] + [Hole.SCALED] * len(skips)  # the encoder's valid is binary
+        x, v = self.merge([x, *skips], [v, *skip_valids], holes)
         for block in self.blocks:
             x, v = block(x, v)
         return x, v

@@ -102,7 +102,7 @@ def visit(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
 
     def open_window(**settings: Any) -> BrowserContext:
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(120_000)
         context.on("request", note_request)
         context.on("weberror", lambda error: errors.append(str(error.error)))
         contexts.append(context)

@@ -41,6 +41,11 @@ class Visitor:
     def upload(self, path: Path) -> None:
         self.part("upload").locator("input[type=file]").set_input_files(path)
 
+    def load_mask(self, path: Path) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.part("load-mask").click()
+        chooser.value.set_files(path)
+
     def wait_for_photo(self, width: int, height: int) -> None:
         self.part("facts").get_by_text(f"{width} × {height}").wait_for()
         self.tool("Undo").wait_for()
@@ -282,10 +287,9 @@ def test_a_mask_file_is_used_exactly(
     visitor = Visitor(visit(), address)
     visitor.open(tmp_path / "street.png")
 
-    load_mask = visitor.page.locator("input[type=file]:near(#fill-load-mask)").last
-    load_mask.set_input_files(tmp_path / "narrow.png")
+    visitor.load_mask(tmp_path / "narrow.png")
     visitor.page.get_by_text("they must be of one size").wait_for()
-    load_mask.set_input_files(tmp_path / "street-mask.png")
+    visitor.load_mask(tmp_path / "street-mask.png")
     visitor.settle()
     visitor.run()
     assert (changed_between(photo, pixels_of(visitor.download("save")[1])) == mask).all()

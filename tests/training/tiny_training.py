@@ -1,6 +1,6 @@
 """A network and settings small enough to train in a test; run as a script, it trains in a process of its own.
 
-python tiny_training.py PHOTOS OUTPUT [train.py's flags]
+python tiny_training.py PHOTOS OUTPUT STEPS batch-norm|none
 """
 
 import logging
@@ -62,8 +62,6 @@ def tiny_trainer(settings: TrainSettings, network: nn.Module | None = None) -> T
 
 
 def main(photos: str, output: str, steps: str, batch_norm: str) -> int:
-    logging.basicConfig(level=logging.INFO)
-    torch.set_num_threads(1)
     settings = tiny_settings(
         Path(photos), Path(output), schedule=Schedule.parse(f"16x4:{steps}"), precision="fp32", warmup=0
     )
@@ -75,4 +73,6 @@ def main(photos: str, output: str, steps: str, batch_norm: str) -> int:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    torch.set_num_threads(1)
     sys.exit(main(*sys.argv[1:]))

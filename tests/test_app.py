@@ -1,0 +1,343 @@
+"""The page's functions without a browser: canvas, masks, files, scores, limits, the command line."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio.components.image_editor import EditorData
+from gradio.data_classes import FileData
+from PIL import Image, ImageCms
+from skimage.data import chelsea
+
+from inpaint.images import ImageError, Photo, read_photo
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def app() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(ROOT), *sys.path])
+        return importlib.import_module("app")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def photo_of(height: int, width: int, **parts: Any) -> Photo:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Photo(pixels, **parts)
+
+
+# The canvas
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1, 1), (1, 1)),
+        ((480, 640), (480, 640)),
+        ((2048, 2048), (2048, 2048)),
+        ((3000, 4000), (1536, 2048)),
+        ((4000, 3000), (2048, 1536)),
+        ((1, 9000), (1, 2048)),
+    ],
+)
+def test_the_canvas_is_the_photo_or_smaller(app: ModuleType, size: tuple, expected: tuple) -> None:
+    assert app.canvas_size(*size) == expected
+
+
+def test_a_photo_that_fits_is_on_the_canvas_as_it_is(app: ModuleType) -> None:
+    pixels = chelsea()
+    assert (app.canvas_copy(pixels) == pixels).all()
+    assert app.canvas_copy(np.zeros((2049, 100, 3), np.uint8)).shape == (2048, 100, 3)
+
+
+def test_faint_strokes_count_and_the_mask_is_binary(app: ModuleType) -> None:
+    alpha = np.array([[0, app.PAINTED_ALPHA - 1, app.PAINTED_ALPHA], [127, 153, 255]], np.uint8)
+    other = np.zeros_like(alpha)
+    other[0, 0] = 200
+    assert app.painted([]) is None
+    mask = app.painted([alpha, other])
+    assert mask.dtype == bool
+    assert mask.tolist() == [[True, False, True], [True, True, True]]
+
+
+def test_masks_are_enlarged_by_nearest_neighbour(app: ModuleType, rng: np.random.Generator) -> None:
+    mask = rng.random((7, 9)) < 0.4
+    large = app.resize_mask(mask, 21, 27)
+    assert large.dtype == bool
+    assert (large == mask.repeat(3, 0).repeat(3, 1)).all()
+
+
+def test_a_shrunk_mask_covers_every_hole_pixel(app: ModuleType, rng: np.random.Generator) -> None:
+    mask = np.zeros((2731, 4097), bool)
+    mask[rng.integers(0, 2731, 300), rng.integers(0, 4097, 300)] = True
+    small = app.shrink_mask(mask)
+    assert small.shape == app.canvas_size(2731, 4097)
+    assert app.resize_mask(small, *mask.shape)[mask].all()
+    assert small.sum() <= mask.sum()
+    assert not app.shrink_mask(np.zeros((3000, 3000), bool)).any()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_the_mask_has_the_photos_size_whatever_the_canvas_is(app: ModuleType, factor: int) -> None:
+    work = app.Work("photo", photo_of(40, 60))
+    canvas = np.zeros((40, 60), bool)
+    canvas[10:20, 5:50] = True
+    mask = app.photo_mask(work, canvas.repeat(factor, 0).repeat(factor, 1))
+    assert (mask == canvas).all()
+
+
+def test_a_canvas_without_strokes_or_layers_is_an_empty_mask(app: ModuleType) -> None:
+    work = app.Work("photo", photo_of(4, 5))
+    assert app.photo_mask(work, None).shape == (4, 5)
+    assert not app.photo_mask(work, None).any()
+
+
+def test_a_canvas_that_lost_the_photo_is_an_error(app: ModuleType) -> None:
+    with pytest.raises(app.CanvasError):
+        app.photo_mask(app.Work("photo", photo_of(400, 600)), np.ones((800, 800), bool))
+
+
+def test_a_loaded_mask_holds_except_where_it_was_painted_over(
+    app: ModuleType, rng: np.random.Generator
+) -> None:
+    loaded = rng.random((4096, 512)) < 0.01
+    work = app.Work("photo", photo_of(4096, 512), loaded_mask=loaded)
+    shown = app.shrink_mask(loaded)
+    assert (app.photo_mask(work, shown) == loaded).all()
+    edited = shown.copy()
+    edited[:100] = True
+    edited[500:600] = False
+    mask = app.photo_mask(work, edited)
+    assert (mask[:200] | loaded[:200])[shown[:100].repeat(2, 0).repeat(2, 1) == 0].all()
+    assert not mask[1000:1200].any()
+    assert (mask[1200:] == loaded[1200:]).all()
+
+
+def test_mask_layers_come_back_as_they_went(
+    app: ModuleType, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    mask = rng.random((33, 47)) < 0.5
+    assert (editor_value(app, tmp_path, [app.mask_layer(mask)]) == mask).all()
+
+
+# The editor
+
+
+def editor_value(app: ModuleType, folder: Path, layers: list[np.ndarray]) -> np.ndarray | None:
+    files = []
+    for number, layer in enumerate(layers):
+        path = folder / f"layer_{number}.png"
+        Image.fromarray(layer).save(path)
+        files.append(FileData(path=str(path)))
+    # A background that cannot be read must not matter: it is never opened.
+    data = EditorData(background=FileData(path="/nowhere.png"), layers=files, composite=None)
+    return app.MaskEditor().preprocess(data)
+
+
+def test_the_editor_gives_a_mask(app: ModuleType, tmp_path: Path) -> None:
+    layer = np.zeros((6, 8, 4), np.uint8)
+    layer[2:4, 1:5] = (255, 0, 0, 153)
+    mask = editor_value(app, tmp_path, [layer])
+    assert mask is not None and mask.dtype == bool
+    assert (mask == (layer[..., 3] > 0)).all()
+    assert editor_value(app, tmp_path, []) is None
+    assert app.MaskEditor().preprocess(None) is None
+
+
+def test_the_editor_refuses_giant_and_unlike_layers(app: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(gr.Error, match="larger"):
+        editor_value(app, tmp_path, [np.zeros((2, 4 * app.CANVAS_SIDE + 1, 4), np.uint8)])
+    with pytest.raises(gr.Error, match="differ"):
+        editor_value(app, tmp_path, [np.zeros((2, 3, 4), np.uint8), np.zeros((3, 2, 4), np.uint8)])
+
+
+def test_the_editor_takes_no_blobs(app: ModuleType) -> None:
+    """Gradio's own would keep as many as a client sends, and grow a list to any index it names."""
+    editor = app.MaskEditor()
+    assert editor.accept_blobs._is_server_fn
+    with pytest.raises(gr.Error):
+        editor.accept_blobs(
+            SimpleNamespace(data={"type": "layer", "index": 10**9, "id": "a"}, files=[("", b"")])
+        )
+    assert editor.blob_storage == {}
+
+
+# Files
+
+
+def test_uploads_beyond_a_limit_are_refused(app: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(chelsea()).save(path)
+    height, width = chelsea().shape[:2]
+    assert app.read_upload(path, app.Limits()).pixels.shape == (height, width, 3)
+    with pytest.raises(ImageError, match="larger than 0 MB"):
+        app.read_upload(path, app.Limits(file_bytes=1000))
+    with pytest.raises(ImageError):
+        app.read_upload(path, app.Limits(pixels=height * width - 1))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ImageError) as error:
+        app.read_upload(path, app.Limits())
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_downloads_keep_format_exif_and_profile(app: ModuleType, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F] = "A camera maker"
+    path = tmp_path / "cat.jpg"
+    Image.fromarray(chelsea()).save(path, exif=exif, icc_profile=profile)
+    photo = read_photo(path)
+    fill = photo.pixels.copy()
+    fill[50:90, 60:200] = 0
+
+    (name, jpeg), (exact_name, exact) = app.downloads("cat", photo, fill)
+    assert (name, exact_name) == ("cat-filled.jpg", "cat-filled.png")
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert (image.format, image.size) == ("JPEG", (fill.shape[1], fill.shape[0]))
+        assert image.getexif()[0x010F] == "A camera maker"
+        assert image.info["icc_profile"] == profile
+    assert (np.asarray(Image.open(io.BytesIO(exact))) == fill).all()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_a_lossless_photo_is_one_download(app: ModuleType, format: str) -> None:
+    photo = photo_of(30, 40, format=format)
+    ((name, data),) = app.downloads("photo", photo, photo.pixels)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == format
+        assert (np.asarray(image.convert("RGB")) == photo.pixels).all()
+    assert name.startswith("photo-filled.")
+
+
+def test_a_photo_its_format_cannot_hold_is_a_png(app: ModuleType) -> None:
+    photo = photo_of(2, 70_000, format="JPEG")  # JPEG ends at 65 535 pixels a side
+    assert [name for name, _ in app.downloads("strip", photo, photo.pixels)] == ["strip-filled.png"]
+
+
+def test_the_examples_are_installed(app: ModuleType) -> None:
+    photos = app.example_photos()
+    assert len(photos) >= 4
+    for path in photos:
+        assert min(read_photo(path).pixels.shape[:2]) >= 256
+
+
+def test_what_was_opened_is_described_without_markup(app: ModuleType) -> None:
+    text = app.describe(photo_of(3000, 4000, format="JPEG", notes=["<b>bold</b>"]))
+    assert text.startswith("4000 × 3000 · JPEG")
+    assert "full size" in text
+    assert "<b>" not in text
+    assert "full size" not in app.describe(photo_of(30, 40))
+
+
+# Evaluation
+
+
+def test_no_method_sees_the_truth_in_the_hole(app: ModuleType, rng: np.random.Generator) -> None:
+    truth = chelsea()[:120, :160]
+    mask = np.zeros(truth.shape[:2], bool)
+    mask[30:70, 50:110] = True
+    other = truth.copy()
+    other[mask] = rng.integers(0, 256, (int(mask.sum()), 3))
+    seen: list[np.ndarray] = []
+
+    def spy(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        seen.append(image.copy())
+        image[:] = 0  # a method that spoils what it is given
+        return image
+
+    results = app.comparison(truth, mask, {"spy": spy})
+    app.comparison(other, mask, {"spy": spy})
+    assert (seen[0] == seen[1]).all()
+    filled, scores = results["spy"]
+    assert (filled[~mask] == truth[~mask]).all()
+    assert (filled[mask] == 0).all()
+    squares = (truth[mask].astype(float)) ** 2
+    assert scores["psnr_hole"] == pytest.approx(10 * np.log10(255**2 / squares.mean()))
+    assert scores["psnr"] == pytest.approx(10 * np.log10(255**2 / (squares.sum() / truth.size)))
+
+
+def test_the_score_table_marks_the_best(app: ModuleType) -> None:
+    table = app.score_table(
+        {
+            "ours": {"psnr": 31.234, "psnr_hole": 20.0, "ssim": None},
+            "Telea": {"psnr": 30.0, "psnr_hole": 21.5, "ssim": None},
+        }
+    )
+    lines = table.splitlines()
+    assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|") == 5
+    assert lines[2] == "| ours | **31.23** | 20.00 | – |"
+    assert lines[3] == "| Telea | 30.00 | **21.50** | – |"
+
+
+# The page and its command line
+
+
+def stand_in(name: str) -> Callable[..., np.ndarray]:
+    return lambda image, mask, *, progress=None: image.copy()
+
+
+def test_the_page_names_no_other_host_for_fonts_or_styles(app: ModuleType) -> None:
+    assert app.THEME._stylesheets == []
+    assert "http" not in app.STYLE + app.PASTE
+    page = app.build_page(["a model"], stand_in, examples=[])
+    assert page.analytics_enabled is False
+
+
+def test_a_page_without_models_is_refused(app: ModuleType) -> None:
+    with pytest.raises(ValueError, match="model"):
+        app.build_page([], stand_in)
+
+
+def test_runs_wait_in_a_bounded_queue_one_at_a_time(app: ModuleType) -> None:
+    page = app.build_page(["a model"], stand_in, app.Limits(queue=3), examples=[])
+    assert page._queue.max_size == 3
+    heavy = [event for event in page.fns.values() if event.concurrency_id == "model"]
+    assert len(heavy) == 2
+    assert {event.concurrency_limit for event in heavy} == {1}
+
+
+@pytest.mark.parametrize("name", ["--max-megapixels", "--max-megabytes", "--max-queue"])
+def test_limits_must_be_positive(app: ModuleType, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        app.main([name, "0"])
+    assert stop.value.code == 2
+    assert f"{name} must be above 0" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_named(
+    app: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["--model", str(tmp_path / "nothing here")]) == 1
+    assert "nothing here" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_said_so(
+    app: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inpaint.inference import Inpainter
+
+    monkeypatch.setattr(app, "model_names", lambda first: ["a model"])
+    monkeypatch.setattr(Inpainter, "from_pretrained", lambda name, device: stand_in(name))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert app.main(["--port", str(port)]) == 1
+    error = capsys.readouterr().err
+    assert f"127.0.0.1:{port}" in error
+    assert "--port" in error
