@@ -95,7 +95,7 @@ class Limits:
     idle_seconds: int = 2 * 3600
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Work:
     """What one browser tab works on.
 
@@ -103,13 +103,11 @@ class Work:
         name: the photo's file name without suffix; downloads are named after it.
         photo: the photo as it was read, at its own size.
         loaded_mask: bool H×W, a mask file that was loaded into the editor, or None.
-        fill: the last fill, or None.
     """
 
     name: str
     photo: Photo
     loaded_mask: np.ndarray | None = None
-    fill: np.ndarray | None = None
 
 
 class CanvasError(ValueError):
@@ -268,7 +266,7 @@ def score_table(scores: dict[str, dict[str, float | None]]) -> str:
         cells = []
         for key, (_, form) in columns.items():
             value = row[key]
-            best = max(other[key] or -math.inf for other in scores.values())
+            best = max(-math.inf if (other := one[key]) is None else other for one in scores.values())
             text = "–" if value is None else form.format(value)
             cells.append(f"**{text}**" if value is not None and value == best else text)
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
@@ -277,7 +275,6 @@ def score_table(scores: dict[str, dict[str, float | None]]) -> str:
 
 # ----------------------------------------------------------------------------------------------------
 # Widgets
-
 
 # How events run: the page has no public API; the model serves one run at a time, photos are opened beside it.
 _QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
@@ -407,9 +404,7 @@ def build_workbench(
         try:
             photo = read_upload(path, limits)
         except ImageError as error:
-            raise gr.Error(
-                f"This file cannot be opened: {html.escape(str(error))}.", print_exception=False
-            ) from None
+            raise gr.Error(f"This file cannot be opened: {_reason(error)}.", print_exception=False) from None
         return (
             Work(title, photo),
             gr.Column(visible="hidden"),
@@ -443,9 +438,7 @@ def build_workbench(
         try:
             mask = read_mask(Path(path).read_bytes(), max_pixels=limits.pixels)
         except ImageError as error:
-            raise gr.Error(
-                f"This mask cannot be opened: {html.escape(str(error))}.", print_exception=False
-            ) from None
+            raise gr.Error(f"This mask cannot be opened: {_reason(error)}.", print_exception=False) from None
         if mask.shape != (height, width):
             raise gr.Error(
                 f"The mask is {mask.shape[1]} × {mask.shape[0]} pixels, the photo {width} × {height}; "
@@ -684,14 +677,17 @@ def _painted_photo(work: Work | None, canvas_mask: np.ndarray | None) -> tuple[W
     return work, mask
 
 
+def _reason(error: Exception) -> str:
+    """Say why, for a message box: the boxes show HTML, and a visitor's file needs no name."""
+    return html.escape(str(error).removeprefix("image: "))
+
+
 def _load(load: Callable[[str], Fill], name: str) -> Fill:
     """Load a model, or say why it cannot be had."""
     try:
         return load(name)
     except WeightsError as error:
-        raise gr.Error(
-            f"The model cannot be loaded: {html.escape(str(error))}.", print_exception=False
-        ) from None
+        raise gr.Error(f"The model cannot be loaded: {_reason(error)}.", print_exception=False) from None
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -710,10 +706,15 @@ STYLE = """
 .head { align-items: center; }
 .title h1 { margin: 0; font-size: 1.4rem; }
 .title p, .facts p { color: var(--body-text-color-subdued); font-size: .9rem; margin: 0; }
-.facts th, .facts td { padding: 6px 10px !important; font-size: .9rem; overflow-wrap: normal; word-break: normal; }
+.facts th, .facts td {
+  padding: 6px 10px !important; font-size: .9rem; overflow-wrap: normal; word-break: normal;
+}
 .bar { align-items: center; gap: 8px; }
 /* One colour: a palette would only ask a question. */
 .editor button[aria-label="Color"] { display: none; }
+/* The message says it; a mark that stays on the drop zone would be in the way of the next file. */
+.start [data-testid="status-tracker"]:has(.clear-status) { display: none; }
+.facts:has([role="progressbar"]) { min-height: 80px; }
 /* Where the outcome will be. */
 .outcome:not(:has(.pictures))::after {
   content: ""; min-height: 320px;

@@ -28,8 +28,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": "PartialConvUNet",
         "widths": (64, 128, 256, 512, 512, 512, 512),
         "head_width": 64,
-        "blocks": (0,),
-        "batch_norm": True,
+        "encoder_blocks": (0,),
+        "decoder_blocks": (0,),
+        "norm": "batch",
         "head_start": False,
     },
 }

@@ -22,9 +22,9 @@ from ..layers import CarafeUpsample, Hole, PartialConv2d, build_upsampler, push_
 class PartialConvUNetConfig:
     """The sizes and choices of a `PartialConvUNet`. All of it is JSON."""
 
-    # Output channels of the encoder's layers, each of which halves the size. Six of them see 4×4 pixels at the
-    # bottom of a 256-pixel crop, so a hole of half the picture is closed on the way down.
-    widths: tuple[int, ...] = (32, 64, 128, 256, 256, 256)
+    # Output channels of the encoder's layers, each of which halves the size. Five of them leave 8×8 pixels of a
+    # 256-pixel crop, which the 5×5 kernels of CARAFE still span; a sixth would leave little but border.
+    widths: tuple[int, ...] = (32, 64, 128, 256, 256)
     # The paper's 7, 5, 5, then 3; one number for each layer, the last one repeated.
     kernel_sizes: tuple[int, ...] = (7, 5, 5, 3)
     # Channels of the last layer before the picture, at full size.
@@ -33,11 +33,14 @@ class PartialConvUNetConfig:
     # CARAFE's C_m, never more than half the channels it compresses: at the top of the decoder, where there are
     # many pixels and few channels, the content encoder would otherwise cost more than everything else together.
     compressed_channels: int = 64
-    # Residual blocks of two partial convolutions after each decoder layer, coarse to fine, the last number
-    # repeated. The paper has none. At half the size of the picture a block costs a fifth of a step.
-    blocks: tuple[int, ...] = (1, 1, 1, 1, 0)
-    # Batch normalisation as in the paper. It needs large batches, and costs a quarter of a step on a CPU.
-    batch_norm: bool = False
+    # Residual blocks of two partial convolutions after the encoder's layers (fine to coarse) and the decoder's
+    # (coarse to fine), the last number repeated. The paper has none. There are none at half the size of the
+    # picture: there a block costs a fifth of a step.
+    encoder_blocks: tuple[int, ...] = (0, 1)
+    decoder_blocks: tuple[int, ...] = (1, 1, 1, 0)
+    # "channel": over the channels of each pixel, the same in training and use. "batch": the paper's, with its
+    # plain rectifiers in the encoder; it needs large batches. "none": learns little in the time it is given.
+    norm: str = "channel"
     # Predict a residual over the push–pull fill of the hole. The paper predicts the picture.
     head_start: bool = True
 
@@ -52,7 +55,8 @@ class PartialConvUNet(nn.Module):
     def __init__(self, config: PartialConvUNetConfig | None = None) -> None:
         super().__init__()
         self.settings = config or PartialConvUNetConfig()
-        widths, blocks = self.settings.widths, self.settings.blocks
+        widths, norm = self.settings.widths, self.settings.norm
+        slope = 0.0 if norm == "batch" else 0.2  # the paper's encoder has plain rectifiers
         if len(widths) < 2:
             raise ValueError(f"PartialConvUNet: at least two widths are needed, got {widths}")
         self.stride = 2 ** len(widths)
@@ -60,19 +64,20 @@ class PartialConvUNet(nn.Module):
         self.encoder = nn.ModuleList()
         channels = 3
         for level, width in enumerate(widths):
-            kernel_size = self.settings.kernel_sizes[min(level, len(self.settings.kernel_sizes) - 1)]
-            layer = PartialConv2d(channels, width, kernel_size, stride=2, padding=kernel_size // 2)
-            self.encoder.append(_Stage(layer, "relu", norm=self.settings.batch_norm and level > 0))
+            kernel_size = _at(self.settings.kernel_sizes, level)
+            conv = PartialConv2d(channels, width, kernel_size, stride=2, padding=kernel_size // 2)
+            down = _Stage(conv, "none" if norm == "batch" and level == 0 else norm, slope)
+            self.encoder.append(_EncoderLevel(down, _at(self.settings.encoder_blocks, level), norm))
             channels = width
 
         self.decoder = nn.ModuleList()
         for level, width in enumerate(reversed(widths[:-1])):
-            count = blocks[min(level, len(blocks) - 1)]
-            self.decoder.append(_DecoderLevel(channels, width, width, self.settings, count))
+            blocks = _at(self.settings.decoder_blocks, level)
+            self.decoder.append(_DecoderLevel(channels, width, width, self.settings, blocks))
             channels = width
         # At full size the skip is the picture itself, and with the head start its smooth fill beside it.
         skip = 6 if self.settings.head_start else 3
-        head = dataclasses.replace(self.settings, batch_norm=False)
+        head = dataclasses.replace(self.settings, norm="none")  # colours are left as they are
         self.head = _DecoderLevel(channels, skip, self.settings.head_width, head, blocks=0)
         self.to_image = PartialConv2d(self.settings.head_width, 3, 3, padding=1)
         if self.settings.head_start:  # begin at the smooth fill
@@ -103,8 +108,8 @@ class PartialConvUNet(nn.Module):
 
         x, v = 2 * image - valid, valid  # [-1, 1], and 0 in the hole
         skips = [(x, v)]
-        for stage in self.encoder:
-            x, v = stage(x, v, Hole.SCALED)
+        for level in self.encoder:
+            x, v = level(x, v)
             skips.append((x, v))
         skips.pop()
         for level in self.decoder:
@@ -131,36 +136,77 @@ class PartialConvUNet(nn.Module):
             )
 
 
-class _Stage(nn.Module):
-    """Partial convolution, batch normalisation if wanted, rectifier."""
+def _at(numbers: Sequence[int], level: int) -> int:
+    """The number of a level; the last one is repeated."""
+    return numbers[min(level, len(numbers) - 1)]
 
-    def __init__(self, conv: PartialConv2d, activation: str, norm: bool) -> None:
+
+class _ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each pixel, without a shift: the zeros of the hole stay zeros.
+
+    Where a window holds one known pixel of k², partial convolution multiplies that pixel's noise by k², and the
+    next layer by as much again. Those are the features that grow into the hole; this takes their scale out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = x.permute(0, 2, 3, 1)  # [N, H, W, C], contiguous in channels_last
+        return F.layer_norm(pixels, self.weight.shape, self.weight, eps=1e-6).permute(0, 3, 1, 2)
+
+
+class _Stage(nn.Module):
+    """Partial convolution, normalisation, (leaky) rectifier."""
+
+    def __init__(self, conv: PartialConv2d, norm: str, slope: float = 0.2) -> None:
         super().__init__()
         self.conv = conv
-        self.norm = nn.BatchNorm2d(conv.out_channels) if norm else None
-        self.slope = {"relu": 0.0, "leaky_relu": 0.2}[activation]
+        norms = {"channel": _ChannelNorm, "batch": nn.BatchNorm2d}
+        self.norm = norms[norm](conv.out_channels) if norm in norms else None
+        self.slope = slope
 
-    def forward(self, x: Any, v: Any, hole: Hole | Sequence[Hole] = Hole.ZERO) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor | Sequence[Tensor], v: Tensor | Sequence[Tensor], hole: Hole | Sequence[Hole]
+    ) -> tuple[Tensor, Tensor]:
         x, v = self.conv(x, v, hole)
         if self.norm is not None:
-            x = torch.where(v > 0, self.norm(x), 0)  # normalisation shifts the zeros of the hole
+            x = self.norm(x)
+        if isinstance(self.norm, nn.BatchNorm2d):
+            x = torch.where(v > 0, x, 0)  # it shifts the zeros of the hole
         return F.leaky_relu(x, self.slope, inplace=True), v
 
 
 class _ResidualBlock(nn.Module):
-    """x + two partial convolutions of it; the second starts small, so that a new block starts near identity."""
+    """x + two partial convolutions of it; starts as the identity, or nearly."""
 
-    def __init__(self, channels: int, norm: bool) -> None:
+    def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
-        self.first = _Stage(PartialConv2d(channels, channels, 3, padding=1), "leaky_relu", norm)
+        self.first = _Stage(PartialConv2d(channels, channels, 3, padding=1), norm)
         self.second = PartialConv2d(channels, channels, 3, padding=1)
         with torch.no_grad():
             self.second.weight *= 0.1
 
-    def forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        y, known = self.first(x, v)
-        y, known = self.second(y, known, Hole.ZERO)
+    def forward(self, x: Tensor, v: Tensor, hole: Hole) -> tuple[Tensor, Tensor]:
+        y, known = self.first(x, v, hole)
+        y, known = self.second(y, known, hole)
         return x + y, known
+
+
+class _EncoderLevel(nn.Module):
+    """Halve the size, refine. The encoder's valid is binary and its features 0 in the hole, so they are x·v."""
+
+    def __init__(self, down: _Stage, blocks: int, norm: str) -> None:
+        super().__init__()
+        self.down = down
+        self.blocks = nn.ModuleList(_ResidualBlock(down.conv.out_channels, norm) for _ in range(blocks))
+
+    def forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        x, v = self.down(x, v, Hole.SCALED)
+        for block in self.blocks:
+            x, v = block(x, v, Hole.SCALED)
+        return x, v
 
 
 class _DecoderLevel(nn.Module):
@@ -176,8 +222,8 @@ class _DecoderLevel(nn.Module):
         else:
             self.upsample = build_upsampler(settings.upsampler, channels)
         conv = PartialConv2d(channels + skip_channels, width, 3, padding=1)
-        self.merge = _Stage(conv, "leaky_relu", settings.batch_norm)
-        self.blocks = nn.ModuleList(_ResidualBlock(width, settings.batch_norm) for _ in range(blocks))
+        self.merge = _Stage(conv, settings.norm)
+        self.blocks = nn.ModuleList(_ResidualBlock(width, settings.norm) for _ in range(blocks))
 
     def forward(
         self, x: Tensor, v: Tensor, skips: Sequence[Tensor], skip_valids: Sequence[Tensor]
@@ -187,5 +233,5 @@ class _DecoderLevel(nn.Module):
         holes = [Hole.ZERO] + [Hole.SCALED] * len(skips)  # the encoder's valid is binary
         x, v = self.merge([x, *skips], [v, *skip_valids], holes)
         for block in self.blocks:
-            x, v = block(x, v)
+            x, v = block(x, v, Hole.ZERO)
         return x, v

@@ -1,0 +1,81 @@
+#!/usr/bin/env python
+"""Time the filling of one photo, the model already loaded.
+
+    python benchmarks/inference.py
+    python benchmarks/inference.py --model pconv-carafe --threads 2 --output benchmarks/results/inference.md
+    python benchmarks/inference.py --network pconv-unet
+
+The photo is scikit-image's astronaut, 512×512, with a free-form hole of a quarter of it. --network takes
+fresh weights in place of an installed model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from measurement import interleaved_times, markdown_table, publish, report
+
+from inpaint import Inpainter
+from inpaint.masks import generator_for, parse_recipe
+from inpaint.networks import PRESETS, build_network
+from inpaint.ops import implementation
+from inpaint.weights import WeightsError
+
+
+def main() -> None:
+    """Read the command line, measure, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", default="pconv-carafe", help="name, folder or hub id (default: %(default)s)"
+    )
+    parser.add_argument("--network", choices=PRESETS, help="fresh weights of this network instead")
+    parser.add_argument("--masks", default="free-form:0.24-0.26", help="recipe (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=512, help="of the centre crop (default: the whole photo)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=11, help="timed fills (default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the result here too")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    if arguments.network:
+        torch.manual_seed(0)
+        fill = Inpainter(build_network(PRESETS[arguments.network]), device="cpu")
+    else:
+        try:
+            fill = Inpainter.from_pretrained(arguments.model, device="cpu")
+        except WeightsError as error:
+            parser.error(f"{error}; --network NAME measures fresh weights")
+    photo = skimage.data.astronaut()
+    if not 1 <= arguments.size <= min(photo.shape[:2]):
+        parser.error(f"--size must lie between 1 and {min(photo.shape[:2])}, got {arguments.size}")
+    first = (photo.shape[0] - arguments.size) // 2
+    photo = np.ascontiguousarray(photo[first : first + arguments.size, first : first + arguments.size])
+    mask = parse_recipe(arguments.masks)(generator_for(0, "astronaut"), arguments.size, arguments.size)
+
+    times = interleaved_times({"fill": lambda: fill(photo, mask)}, rounds=arguments.repeats, seconds=0)[
+        "fill"
+    ]
+    name = f"{arguments.network}, fresh weights" if arguments.network else arguments.model
+    line = [
+        name,
+        f"{arguments.size}×{arguments.size}",
+        f"{mask.mean():.1%}",
+        f"{statistics.median(times):.3f}",
+        f"{min(times):.3f}",
+        f"{max(times):.3f}",
+        str(len(times)),
+    ]
+    columns = ["model", "photo", "hole", "median, s", "least, s", "most, s", "fills"]
+    facts = {"operator": implementation("cpu")}
+    publish(report("Filling one photo", facts, [markdown_table(columns, [line])]), arguments.output)
+
+
+if __name__ == "__main__":
+    main()

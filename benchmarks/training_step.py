@@ -1,0 +1,122 @@
+#!/usr/bin/env python
+"""Time a training step of the Partial Conv U-Net, for each upsampler.
+
+    python benchmarks/training_step.py
+    python benchmarks/training_step.py --upsamplers carafe nearest --output benchmarks/results/training.md
+    python benchmarks/training_step.py --stages 64x4 --precision fp32
+
+A step is forward, pixel loss, backward and AdamW, on a batch that is at hand: no decoding, no backbone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measurement import interleaved_medians, markdown_table, publish, report
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from inpaint.layers import UPSAMPLERS
+from inpaint.losses import InpaintingLoss, LossWeights
+from inpaint.masks import generator_for, parse_recipe
+from inpaint.networks import PRESETS, build_network
+from inpaint.ops import implementation
+
+MASKS = "free-form:0.1-0.5"
+
+
+def random_batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
+    """Noise [N, 3, size, size] in [0, 1] with its holes set to 0, and the masks [N, 1, size, size]."""
+    recipe = parse_recipe(MASKS)
+    holes = [torch.from_numpy(recipe(generator_for(0, number), size, size)) for number in range(batch)]
+    mask = torch.stack(holes)[:, None].float()
+    image = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    return image, mask
+
+
+def training_step(network: nn.Module, image: Tensor, mask: Tensor, autocast: bool) -> Callable[[], None]:
+    """One update of the network on this batch, as a function to call again and again."""
+    loss_of = InpaintingLoss(LossWeights(perceptual=0, style=0))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            prediction = network(image * (1 - mask), mask)
+        loss, _ = loss_of(prediction, image, mask)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def stage(text: str) -> tuple[int, int]:
+    """Read `128x16`: the side in pixels, and the pictures in a batch."""
+    size, batch = (int(part) for part in text.split("x"))
+    if min(size, batch) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SIZExBATCH, for example 128x16")
+    return size, batch
+
+
+def main() -> None:
+    """Read the command line, measure, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", choices=PRESETS, default="pconv-unet", help="(default: %(default)s)")
+    parser.add_argument("--upsamplers", nargs="+", choices=UPSAMPLERS, default=list(UPSAMPLERS))
+    parser.add_argument(
+        "--stages",
+        nargs="+",
+        type=stage,
+        default=[(128, 16), (256, 8)],
+        help="SIZExBATCH (default: 128x16 256x8)",
+    )
+    parser.add_argument(
+        "--precision", choices=("bf16", "fp32"), default="bf16", help="(default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved repeats (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="least time for each number (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the result here too")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+
+    torch.manual_seed(0)
+    preset = PRESETS[arguments.network]
+    networks = {name: build_network({**preset, "upsampler": name}) for name in arguments.upsamplers}
+    stride = networks[arguments.upsamplers[0]].stride
+    if unfit := [size for size, _ in arguments.stages if size % stride]:
+        parser.error(f"--stages: sizes must be multiples of the network's stride {stride}, got {unfit}")
+    lines = {
+        name: [name, f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"]
+        for name, network in networks.items()
+    }
+    for size, batch in tqdm(arguments.stages, unit="stage", disable=None):
+        image, mask = random_batch(size, batch)
+        steps = {
+            name: training_step(network, image, mask, arguments.precision == "bf16")
+            for name, network in networks.items()
+        }
+        medians = interleaved_medians(steps, rounds=arguments.rounds, seconds=arguments.seconds)
+        for name, seconds in medians.items():
+            lines[name] += [f"{1e3 * seconds:.0f}", f"{batch / seconds:.1f}"]
+    columns = ["upsampler", "parameters, millions"]
+    for size, batch in arguments.stages:
+        columns += [f"{size} px × {batch}, ms a step", "images/s"]
+    facts = {
+        "network": f"{arguments.network}, {arguments.precision}, channels_last",
+        "operator": implementation("cpu"),
+    }
+    page = report("A training step", facts, [markdown_table(columns, list(lines.values()))])
+    publish(page, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
