@@ -23,6 +23,7 @@ import math
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -276,10 +277,15 @@ def score_table(scores: dict[str, dict[str, float | None]]) -> str:
 # ----------------------------------------------------------------------------------------------------
 # Widgets
 
-# How events run: the page has no public API; the model serves one run at a time, photos are opened beside it.
-_QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
-_AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+# How events run. The page has no public API. Only the model's runs go through Gradio's queue, one at a time:
+# the answers of queued events that follow each other closely are lost now and then, when a message is taken by
+# the stream that the browser has just closed.
 _MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
+_QUIET: dict[str, Any] = {"show_progress": "minimal", "queue": False, "api_visibility": "private"}
+_AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+_DECODING = threading.Lock()
+"""Held while an uploaded file is decoded: a crowd of large photos takes its turns, not all the memory."""
 
 
 class MaskEditor(gr.ImageEditor):
@@ -402,7 +408,8 @@ def build_workbench(
 
     def open_photo(path: str | Path, title: str) -> tuple[Any, ...]:
         try:
-            photo = read_upload(path, limits)
+            with _DECODING:
+                photo = read_upload(path, limits)
         except ImageError as error:
             raise gr.Error(f"This file cannot be opened: {_reason(error)}.", print_exception=False) from None
         return (
@@ -436,7 +443,8 @@ def build_workbench(
             raise gr.Error("Open a photo first, then its mask.", print_exception=False)
         height, width = current.photo.pixels.shape[:2]
         try:
-            mask = read_mask(Path(path).read_bytes(), max_pixels=limits.pixels)
+            with _DECODING:
+                mask = read_mask(Path(path).read_bytes(), max_pixels=limits.pixels)
         except ImageError as error:
             raise gr.Error(f"This mask cannot be opened: {_reason(error)}.", print_exception=False) from None
         if mask.shape != (height, width):

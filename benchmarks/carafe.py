@@ -16,10 +16,11 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 # The profiler, which is asked about memory alone, would report on the GPUs it looks for.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -112,10 +113,10 @@ def build_methods(case: Case) -> dict[str, Method]:
 
         return Method(forward, (features, *module.parameters()))
 
-    def plain(function: Callable[..., Tensor], second: Tensor = logits) -> Method:
+    def plain(function: Callable[..., Any], second: Tensor = logits) -> Method:
         return Method(lambda: function(features, second, kernel_size=k, scale=scale), (features, second))
 
-    def masked(function: Callable[..., tuple[Tensor, Tensor]]) -> Method:
+    def masked(function: Callable[..., Any]) -> Method:
         return Method(
             lambda: function(features, logits, kernel_size=k, scale=scale, valid=valid)[0],
             (features, logits),
@@ -181,20 +182,21 @@ def check_methods(kernel_size: int, scale: int) -> None:
         result = method.forward()
         return [result, *torch.autograd.grad(result, method.inputs, gradient)]
 
+    def same(name: str, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        try:
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        except AssertionError as error:
+            raise SystemExit(f"{name} computes something else than plain PyTorch: {error}") from None
+
     for first, *others in (
         ("twin", "carafe_fused", "unfold_einsum", "unfold_sum"),
         ("twin_masked", "carafe_fused_masked"),
     ):
         expected = outcome(methods[first])
         for name in others:
-            torch.testing.assert_close(
-                outcome(methods[name]), expected, rtol=1e-4, atol=1e-4,
-                msg=lambda text, name=name: f"{name} computes something else: {text}",
-            )  # fmt: skip
+            same(name, outcome(methods[name]), expected)
     # With ready kernels the second gradient is another one.
-    torch.testing.assert_close(
-        outcome(methods["carafe"])[:2], outcome(methods["twin"])[:2], rtol=1e-4, atol=1e-4
-    )
+    same("carafe", outcome(methods["carafe"])[:2], outcome(methods["twin"])[:2])
 
 
 def measure(case: Case, names: list[str], rounds: int, seconds: float) -> list[list[str]]:
@@ -216,7 +218,7 @@ def measure(case: Case, names: list[str], rounds: int, seconds: float) -> list[l
     forwards = {name: forward_of(methods[name]) for name in names}
     boths = {name: both_of(methods[name]) for name in names}
 
-    def medians(works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    def medians(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
         fast = {name: work for name, work in works.items() if name not in SLOW}
         slow = {name: work for name, work in works.items() if name in SLOW}
         return {

@@ -123,7 +123,7 @@ def main() -> None:
     else:
         mask = parse_recipe(arguments.mask)(generator_for(arguments.seed, arguments.photo), height, width)
 
-    filled = Inpainter.from_pretrained(arguments.model).fill(photo, mask)
+    filled = Inpainter.from_pretrained(arguments.model)(photo, mask)
     painted = np.where(mask[..., None], np.array(PAINT, np.uint8), photo)
     png = encode_strip([photo, painted, filled], arguments.width)
 

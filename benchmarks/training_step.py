@@ -29,7 +29,7 @@ MASKS = "free-form:0.1-0.5"
 
 
 def random_batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
-    """Noise [N, 3, size, size] in [0, 1] with its holes set to 0, and the masks [N, 1, size, size]."""
+    """Noise [N, 3, size, size] in [0, 1] and masks [N, 1, size, size], 1 = hole."""
     recipe = parse_recipe(MASKS)
     holes = [torch.from_numpy(recipe(generator_for(0, number), size, size)) for number in range(batch)]
     mask = torch.stack(holes)[:, None].float()

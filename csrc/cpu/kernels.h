@@ -350,7 +350,8 @@ void normalize_backward(
     }
     softmax_backward(w, gradient, subs, g.taps(), padded);
     if (normalizer == Normalizer::sigmoid_normalized)
-      for (int64_t i = 0; i < g.taps() * subs; ++i) gradient[i] *= logistic(-logits[p * padded + i]);
+      for (int64_t i = 0; i < g.taps() * subs; ++i) // by selection: a logit without weight may be NaN
+        gradient[i] = w[i] > A(0) ? gradient[i] * logistic(-logits[p * padded + i]) : A(0);
   }
 }
 

@@ -81,7 +81,7 @@ class PartialConvUNet(nn.Module):
         self.head = _DecoderLevel(channels, skip, self.settings.head_width, head, blocks=0)
         self.to_image = PartialConv2d(self.settings.head_width, 3, 3, padding=1)
         if self.settings.head_start:  # begin at the smooth fill
-            nn.init.normal_(self.to_image.weight, std=1e-3)
+            nn.init.normal_(self.to_image.weight, std=1e-2)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

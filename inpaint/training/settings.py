@@ -175,6 +175,9 @@ class TrainSettings:
 
     # The arithmetic. bf16 has float32's range: no loss scaling, and half the memory traffic.
     precision: str = field(default="bf16", metadata=_about("bf16 (autocast) or fp32"))
+    # Fuses the passes between the convolutions: a quarter faster on a CPU for a minute's compilation a stage.
+    # Sums are then rounded in another order, so it is part of what a resumed run must repeat.
+    compile: bool = field(default=False, metadata=_about("compile the network with torch.compile"))
     channels_last: bool = field(
         default=True, metadata=_about("keep pictures and features in channels_last memory format")
     )

@@ -126,7 +126,8 @@ class Trainer:
         self._batches = [self._batches_of(stage, cache) for stage in settings.schedule.stages]
         self._photos_digest = hashlib.sha256("\n".join(photos.names).encode()).hexdigest()
         self._start()
-        self._model = world.wrap(self.network)
+        model = world.wrap(self.network)
+        self._model = torch.compile(model) if settings.compile else model
         self._validator: Validator | None = None
 
     def run(self) -> Stop:
