@@ -278,8 +278,8 @@ def score_table(scores: dict[str, dict[str, float | None]]) -> str:
 # Widgets
 
 # How events run. The page has no public API. Only the model's runs go through Gradio's queue, one at a time:
-# the answers of queued events that follow each other closely are lost now and then, when a message is taken by
-# the stream that the browser has just closed.
+# the answers of queued events that follow each other closely are lost now and then, when a message is taken
+# by the stream that the browser has just closed.
 _MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
 _QUIET: dict[str, Any] = {"show_progress": "minimal", "queue": False, "api_visibility": "private"}
 _AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}

@@ -1,7 +1,8 @@
 """Layers that carry validity: partial convolution and upsamplers of one shape."""
 
+from .directional import LINE_FEATURES, LINES, directional_candidates
 from .partial_conv import Hole, PartialConv2d
 from .push_pull import push_pull
 from .upsample import UPSAMPLERS, CarafeUpsample, Upsampler, build_upsampler
 
-__all__ = ["UPSAMPLERS", "CarafeUpsample", "Hole", "PartialConv2d", "Upsampler", "build_upsampler", "push_pull"]
+__all__ = ["LINES", "LINE_FEATURES", "UPSAMPLERS", "CarafeUpsample", "Hole", "PartialConv2d", "Upsampler", "build_upsampler", "directional_candidates", "push_pull"]

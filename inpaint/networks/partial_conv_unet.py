@@ -15,7 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import CarafeUpsample, Hole, PartialConv2d, build_upsampler, push_pull
+from ..layers import (
+    LINE_FEATURES,
+    LINES,
+    CarafeUpsample,
+    Hole,
+    PartialConv2d,
+    build_upsampler,
+    directional_candidates,
+    push_pull,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,8 @@ class PartialConvUNetConfig:
     # "channel": over the channels of each pixel, the same in training and use. "batch": the paper's, with its
     # plain rectifiers in the encoder; it needs large batches. "none": learns little in the time it is given.
     norm: str = "channel"
-    # Predict a residual over the push–pull fill of the hole. The paper predicts the picture.
+    # Predict a residual over a smooth fill of the hole and over straight continuations of what surrounds it. The
+    # paper predicts the picture.
     head_start: bool = True
 
 
@@ -75,6 +85,7 @@ class PartialConvUNet(nn.Module):
             blocks = _at(self.settings.decoder_blocks, level)
             self.decoder.append(_DecoderLevel(channels, width, width, self.settings, blocks))
             channels = width
+        self.choice = _LineChoice(channels) if self.settings.head_start else None
         # At full size the skip is the picture itself, and with the head start its smooth fill beside it.
         skip = 6 if self.settings.head_start else 3
         head = dataclasses.replace(self.settings, norm="none")  # colours are left as they are
@@ -120,6 +131,8 @@ class PartialConvUNet(nn.Module):
             x, v = self.head(x, v, [skip_x], [skip_v])
             return (self.to_image(x, v, Hole.ZERO)[0].float() + 1) / 2
         fill = push_pull(image, valid)
+        assert self.choice is not None
+        fill = fill + self.choice(x, v, image, valid, fill)
         x, v = self.head(x, v, [skip_x, 2 * fill - 1], [skip_v, torch.ones_like(skip_v)])
         return fill + self.to_image(x, v, Hole.ZERO)[0].float() / 2
 
@@ -207,6 +220,36 @@ class _EncoderLevel(nn.Module):
         for block in self.blocks:
             x, v = block(x, v, Hole.SCALED)
         return x, v
+
+
+class _LineChoice(nn.Module):
+    """Chooses, at half the size of the picture, which straight continuation through the hole to follow, if any.
+
+    The weights are a softmax over the lines and "none of them". They start from how alike and how near the ends
+    of a line are, which alone gains 0.1 dB over the smooth fill, and the decoder's features correct them.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = PartialConv2d(channels + LINE_FEATURES * len(LINES), channels, 3, padding=1)
+        self.to_logits = nn.Conv2d(channels, len(LINES) + 1, 1)
+        nn.init.normal_(self.to_logits.weight, std=1e-2)
+        nn.init.zeros_(self.to_logits.bias)  # type: ignore[arg-type]
+        self.slope = nn.Parameter(torch.tensor([3.0, 3.0, 0.0]))  # of the three features in a line's logit
+        self.offset = nn.Parameter(torch.tensor(-2.5))
+
+    def forward(self, x: Tensor, v: Tensor, image: Tensor, valid: Tensor, fill: Tensor) -> Tensor:
+        """x and v are the decoder's; returns what to add to fill, [N, 3, H, W] float32, 0 at known pixels."""
+        known = F.avg_pool2d(valid, 2, divisor_override=1)
+        half = F.avg_pool2d(torch.where(valid > 0, image, 0), 2, divisor_override=1) / known.clamp(min=1)
+        offsets, features = directional_candidates(half, known, F.avg_pool2d(fill, 2))
+        y = self.conv([x, features.to(x.dtype)], [v, torch.ones_like(v)], [Hole.ZERO, Hole.SCALED])[0]
+        logits = self.to_logits(F.leaky_relu(y, 0.2)).float()
+        prior = torch.einsum("nlfhw,f->nlhw", features.unflatten(1, (len(LINES), -1)), self.slope) + self.offset
+        weights = torch.cat([logits[:, :-1] + prior, logits[:, -1:]], 1).softmax(1)
+        change = (weights[:, :-1, None] * offsets).sum(1)
+        change = F.interpolate(change, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return torch.where(valid > 0, 0, change)
 
 
 class _DecoderLevel(nn.Module):
