@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio
 from tiny_training import TinyNetwork, tiny_settings, tiny_trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 import inpaint
 from inpaint.datasets import TrainingBatches, open_photos
@@ -448,3 +449,28 @@ def test_precision_and_layout_are_settings(photos: Path, tmp_path: Path) -> None
         )
         tiny_trainer(settings, network).run()
     assert seen == [(torch.bfloat16, True), (torch.float32, False)]
+
+
+def test_compile_trains_what_eager_trains(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[nn.Module] = []
+    real = torch.compile
+
+    def quick(model: nn.Module) -> Any:
+        compiled.append(model)
+        return real(model, backend="aot_eager")  # inductor's code would take longer than the whole test file
+
+    monkeypatch.setattr(torch, "compile", quick)
+    schedule = Schedule.parse("16x4:3")
+    ends = []
+    for wanted in (False, True):
+        settings = tiny_settings(
+            photos, tmp_path / str(wanted), schedule=schedule, precision="fp32", compile=wanted
+        )
+        trainer = tiny_trainer(settings)
+        trainer.run()
+        ends.append(trainer.network.state_dict())
+    assert len(compiled) == 1
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
