@@ -9,8 +9,8 @@
 
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 
 namespace inpaint {
@@ -75,14 +75,12 @@ inline Geometry check_features(
   check_dtype(op, "features", features);
   if (features.size(1) % groups != 0)
     fail(op, ": the channels of features, ", features.size(1), ", must be a multiple of groups = ", groups);
-  return {
-      features.size(0), features.size(1), features.size(2), features.size(3), kernel_size, groups, scale};
+  return {features.size(0), features.size(1), features.size(2), features.size(3), kernel_size, groups, scale};
 }
 
 inline void check_kernels(const char* op, const Tensor& kernels, const Geometry& g) {
   check_dtype(op, "kernels", kernels);
-  check_shape(
-      op, "kernels", kernels, g.batch, g.groups * g.taps(), g.scale * g.height, g.scale * g.width);
+  check_shape(op, "kernels", kernels, g.batch, g.groups * g.taps(), g.scale * g.height, g.scale * g.width);
 }
 
 inline void check_logits(const char* op, const Tensor& logits, const Geometry& g) {
@@ -118,8 +116,7 @@ inline Tensor empty_with_format_of(
   const int64_t sizes[] = {n, c, h, w};
   const auto format = is_channels_last(like) ? torch::headeronly::MemoryFormat::ChannelsLast
                                              : torch::headeronly::MemoryFormat::Contiguous;
-  return torch::stable::empty(
-      {sizes, 4}, dtype, std::nullopt, like.device(), std::nullopt, format);
+  return torch::stable::empty({sizes, 4}, dtype, std::nullopt, like.device(), std::nullopt, format);
 }
 
 } // namespace inpaint

@@ -1,9 +1,9 @@
 // CARAFE on the CPU, forward and backward, plain, fused and masked (csrc/README.md has the maths).
 //
 // A work item is a tile of source pixels of one picture; threads take items from torch's own pool and own all
-// that they write, so results are the same for every number of threads. Per item and group: get the weights of
-// the tile, then go through the channels in blocks of a few vector registers. All σ² output pixels of a source
-// pixel read the same window of features, so each loaded vector is used σ² times.
+// that they write, so results are the same for every number of threads. Per item and group: get the weights
+// of the tile, then go through the channels in blocks of a few vector registers. All σ² output pixels of a
+// source pixel read the same window of features, so each loaded vector is used σ² times.
 #include "../carafe.h"
 #include "kernels.h"
 #include "tile.h"
@@ -14,9 +14,9 @@
 namespace inpaint::cpu {
 namespace {
 
-constexpr int kVectors = 4;         // vectors of channels a block holds
-constexpr int kOutputs = 4;         // output pixels summed at once: 4 × 4 accumulators fill half the registers
-constexpr int64_t kTile = 8;        // forward tile: its window of 64 channels stays near the core
+constexpr int kVectors = 4;  // vectors of channels a block holds
+constexpr int kOutputs = 4;  // output pixels summed at once: 4 × 4 accumulators fill half the registers
+constexpr int64_t kTile = 8; // forward tile: its window of 64 channels stays near the core
 constexpr int64_t kBackwardRows = 8, kBackwardColumns = 16;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -112,16 +112,19 @@ void reassemble_tile(
         A* to[kOutputs];
         for (int64_t o = 0; o < outputs; ++o) {
           const int64_t i = (s + o) / g.scale, j = (s + o) % g.scale;
-          offset[o] = base + ((tile.top + y) * g.scale + i) * output.h + ((tile.left + x) * g.scale + j) * output.w;
+          offset[o] =
+              base + ((tile.top + y) * g.scale + i) * output.h + ((tile.left + x) * g.scale + j) * output.w;
           to[o] = in_place ? static_cast<A*>(output.data) + offset[o] : buffer[o];
         }
         with_constant(outputs, [&](auto S) {
           with_constant(vectors, [&](auto V) {
-            reassemble<A, S.value, V.value>(corner, window.row, window.column, w + s, subs, g.kernel_size, to);
+            reassemble<A, S.value, V.value>(
+                corner, window.row, window.column, w + s, subs, g.kernel_size, to);
           });
         });
         if (!in_place)
-          for (int64_t o = 0; o < outputs; ++o) write_strided(output, offset[o], output.c, buffer[o], channels);
+          for (int64_t o = 0; o < outputs; ++o)
+            write_strided(output, offset[o], output.c, buffer[o], channels);
       }
     }
 }
@@ -168,7 +171,8 @@ void forward(
       for (int64_t group = 0; group < g.groups; ++group) {
         read_weights(kernels, kernels.offset(n, group, g), tile, g, weights);
         if (normalizer != Normalizer::none)
-          normalize(normalizer, tile, g, valid ? known.data() : nullptr, valid ? shares.data() : nullptr, weights);
+          normalize(
+              normalizer, tile, g, valid ? known.data() : nullptr, valid ? shares.data() : nullptr, weights);
         for_each_block<A>(group_channels, [&](int64_t c, int64_t count, int64_t vectors) {
           const int64_t c0 = group * group_channels + c;
           const Pixels<A> pixels = feature_pixels(
@@ -183,7 +187,8 @@ void forward(
             const int64_t y = (tile.top + p / tile.width) * g.scale + s / g.scale;
             const int64_t x = (tile.left + p % tile.width) * g.scale + s % g.scale;
             const A share = shares[p * subs + s] / A(g.groups);
-            write_strided(*output_valid, n * output_valid->n + y * output_valid->h + x * output_valid->w, 1, &share, 1);
+            write_strided(
+                *output_valid, n * output_valid->n + y * output_valid->h + x * output_valid->w, 1, &share, 1);
           }
     }
   });
@@ -256,8 +261,7 @@ inline void gather_features_gradient(
 
 // out[t·subs + s] += Σ_c grad[s][c]·x[tap t][c] for T taps and S sub-pixels.
 template <class A, int T, int S>
-inline void dot_products(
-    const A* const* x, const A* const* grad, int64_t vectors, int64_t subs, A* out) {
+inline void dot_products(const A* const* x, const A* const* grad, int64_t vectors, int64_t subs, A* out) {
   using Vec = Vector<A>;
   typename Vec::type sum[T * S] = {};
   for (int64_t c = 0; c < vectors * Vec::lanes; c += Vec::lanes) {
@@ -296,7 +300,8 @@ void kernel_gradients(
   for (int64_t y = 0; y < tile.height; ++y)
     for (int64_t x = 0; x < tile.width; ++x) {
       const A* corner = window.base + y * window.row + x * window.column;
-      const A* pixel = grad.base + (tile.top + y - near.top) * grad.row + (tile.left + x - near.left) * grad.column;
+      const A* pixel =
+          grad.base + (tile.top + y - near.top) * grad.row + (tile.left + x - near.left) * grad.column;
       A* out = gradients + (y * tile.width + x) * padded_weights<A>(g);
       for (int64_t s = 0; s < subs; s += kOutputs) {
         const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
@@ -350,7 +355,8 @@ void backward(
         if (kernels_gradient) gradients.assign(tile.area() * per_pixel, A(0));
         for_each_block<A>(group_channels, [&](int64_t c, int64_t count, int64_t vectors) {
           const int64_t c0 = group * group_channels + c;
-          const GradPixels<A> slopes = grad_pixels(grad, n, c0, count, vectors, near, g, packed_grad, subpixel);
+          const GradPixels<A> slopes =
+              grad_pixels(grad, n, c0, count, vectors, near, g, packed_grad, subpixel);
           if (features_gradient)
             with_constant(vectors, [&](auto V) {
               A sum[V.value * Vector<A>::lanes];
@@ -372,12 +378,12 @@ void backward(
           if (normalizer != Normalizer::softmax) read_weights(kernels, base, tile, g, raw);
           own_weights.resize(tile.area() * per_pixel);
           for (int64_t y = 0; y < tile.height; ++y) { // the tile's part of the nearby weights
-            const A* row = weights.data() +
-                ((tile.top + y - near.top) * near.width + tile.left - near.left) * per_pixel;
+            const A* row =
+                weights.data() + ((tile.top + y - near.top) * near.width + tile.left - near.left) * per_pixel;
             std::copy(row, row + tile.width * per_pixel, own_weights.data() + y * tile.width * per_pixel);
           }
           normalize_backward(
-              normalizer, tile, g, valid ? known.data() : nullptr, own_weights.data(), raw.data(), gradients.data());
+              normalizer, tile, g, valid != nullptr, own_weights.data(), raw.data(), gradients.data());
         }
         write_weights(*kernels_gradient, kernels_gradient->offset(n, group, g), tile, g, gradients);
       }
@@ -417,7 +423,8 @@ Tensor carafe(
         forward<decltype(a)>(
             g, view_of(features), layout, Normalizer::none, nullptr, view_of(output), nullptr);
       },
-      features, kernels);
+      features,
+      kernels);
   return output;
 }
 
@@ -447,10 +454,16 @@ std::tuple<Tensor, std::optional<Tensor>> fused_forward(
   with_sum_type(
       [&](auto a) {
         forward<decltype(a)>(
-            g, view_of(features), layout, normalizer, valid ? &valid_view : nullptr, view_of(output),
+            g,
+            view_of(features),
+            layout,
+            normalizer,
+            valid ? &valid_view : nullptr,
+            view_of(output),
             valid ? &output_valid_view : nullptr);
       },
-      features, logits);
+      features,
+      logits);
   return {output, output_valid};
 }
 
@@ -472,7 +485,8 @@ std::tuple<Tensor, Tensor> carafe_fused_masked(
     int64_t scale,
     const std::string& normalizer,
     const Tensor& valid) {
-  auto [output, output_valid] = fused_forward(features, logits, kernel_size, groups, scale, normalizer, &valid);
+  auto [output, output_valid] =
+      fused_forward(features, logits, kernel_size, groups, scale, normalizer, &valid);
   return {output, *output_valid};
 }
 
@@ -509,10 +523,17 @@ std::tuple<Tensor, Tensor> backward_of(
   with_sum_type(
       [&](auto a) {
         backward<decltype(a)>(
-            g, view_of(grad), view_of(features), layout, normalizer, valid ? &valid_view : nullptr,
-            features_wanted ? &to_features : nullptr, kernels_wanted ? &to_kernels : nullptr);
+            g,
+            view_of(grad),
+            view_of(features),
+            layout,
+            normalizer,
+            valid ? &valid_view : nullptr,
+            features_wanted ? &to_features : nullptr,
+            kernels_wanted ? &to_kernels : nullptr);
       },
-      features, kernels);
+      features,
+      kernels);
   return {features_gradient, kernels_gradient};
 }
 
@@ -530,7 +551,14 @@ std::tuple<Tensor, Tensor> carafe_backward(
   check_kernels(op, kernels, g);
   check_grad(op, grad, g);
   return backward_of(
-      g, grad, features, kernels, KernelLayout::of_kernels, Normalizer::none, nullptr, features_wanted,
+      g,
+      grad,
+      features,
+      kernels,
+      KernelLayout::of_kernels,
+      Normalizer::none,
+      nullptr,
+      features_wanted,
       kernels_wanted);
 }
 
@@ -551,8 +579,15 @@ std::tuple<Tensor, Tensor> carafe_fused_backward(
   check_grad(op, grad, g);
   if (valid) check_valid(op, *valid, g);
   return backward_of(
-      g, grad, features, logits, KernelLayout::of_logits, parse_normalizer(op, normalizer),
-      valid ? &*valid : nullptr, features_wanted, logits_wanted);
+      g,
+      grad,
+      features,
+      logits,
+      KernelLayout::of_logits,
+      parse_normalizer(op, normalizer),
+      valid ? &*valid : nullptr,
+      features_wanted,
+      logits_wanted);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 // From logits or ready kernels to the weights of the taps, and the way back.
 //
-// A buffer of weights is [pixel][tap][sub-pixel]: the taps of one source pixel for its scale² output pixels lie
-// together, as the logits of a channels_last tensor do. Each pixel's run is padded to whole vectors.
+// A buffer of weights is [pixel][tap][sub-pixel]: the taps of one source pixel for its scale² output pixels
+// lie together, as the logits of a channels_last tensor do. Each pixel's run is padded to whole vectors.
 #pragma once
 
 #include "tile.h"
@@ -45,7 +45,12 @@ struct KernelLayout {
 // f(position in the buffer, element offset).
 template <class F>
 inline void for_each_weight(
-    const KernelLayout& layout, int64_t base, const Rect& rect, const Geometry& g, int64_t per_pixel, const F& f) {
+    const KernelLayout& layout,
+    int64_t base,
+    const Rect& rect,
+    const Geometry& g,
+    int64_t per_pixel,
+    const F& f) {
   const int64_t taps = g.taps(), subs = g.subpixels();
   const int64_t start = base + rect.top * layout.h + rect.left * layout.w;
   if (layout.tap < layout.w || rect.width == 1) { // channels_last: a pixel's numbers are neighbours
@@ -93,7 +98,11 @@ void read_weights(
 
 template <class A>
 void write_weights(
-    const KernelLayout& layout, int64_t base, const Rect& rect, const Geometry& g, const std::vector<A>& values) {
+    const KernelLayout& layout,
+    int64_t base,
+    const Rect& rect,
+    const Geometry& g,
+    const std::vector<A>& values) {
   const int64_t per_pixel = padded_weights<A>(g), count = g.taps() * g.subpixels();
   with_type(layout.view.dtype, [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
@@ -111,10 +120,13 @@ void write_weights(
 }
 
 template <class A> inline A logistic(A x) { return A(1) / (A(1) + exponential(-x)); }
-template <class A> inline A log_logistic(A x) { return std::min(x, A(0)) - std::log1p(exponential(-std::abs(x))); }
+template <class A> inline A log_logistic(A x) {
+  return std::min(x, A(0)) - std::log1p(exponential(-std::abs(x)));
+}
 
-// Numbers of one pixel, vector by vector. With S sub-pixels dividing the lanes, lane l always belongs to sub-pixel
-// l mod S, so a sum or a maximum over the taps is one over the vectors and then over the lanes l, l + S, l + 2S, …
+// Numbers of one pixel, vector by vector. With S sub-pixels dividing the lanes, lane l always belongs to
+// sub-pixel l mod S, so a sum or a maximum over the taps is one over the vectors and then over every S-th
+// lane.
 template <class A, int S>
 struct Lanes {
   static constexpr int lanes = Vector<A>::lanes;
@@ -149,9 +161,17 @@ inline void softmax_lanes(A* w, int64_t count, int64_t padded) {
     for (int l = 0; l < lanes; ++l) w[i + l] *= sum.value[l];
 }
 
-// The masked form: w becomes the effective weights wₖ·vₖ/Σ wₖ·vₖ, and share [S] the known share s/W. `known` holds
-// v spread over taps and sub-pixels, 0 in the padding; at least one is above 0. The largest logit among the known
-// taps is subtracted, so that a known tap is never lost to underflow.
+// s/W from sums that were taken relative to two largest logits `difference` apart.
+template <class A>
+inline A known_share(A sum, A difference, A all) {
+  return sum == A(0) ? A(0) : sum * exponential(difference) / all;
+}
+
+// The masked form: w becomes the effective weights wₖ·vₖ/Σ wₖ·vₖ, and share [S] the known share s/W. `known`
+// holds v spread over taps and sub-pixels, 0 in the padding. The largest logit among the known taps is
+// subtracted, so that a known tap is never lost to underflow. The sum can be as small as the smallest v,
+// whose reciprocal may not be a finite number: it is divided by. Where every known logit is -∞ no mass is
+// known, and all become 0.
 template <class A, int S>
 inline void masked_softmax_lanes(A* w, const A* known, int64_t count, int64_t padded, A* share) {
   constexpr int lanes = Vector<A>::lanes;
@@ -165,6 +185,8 @@ inline void masked_softmax_lanes(A* w, const A* known, int64_t count, int64_t pa
     }
   high.fold(larger<A>);
   high_known.fold(larger<A>);
+  for (int l = 0; l < lanes; ++l)
+    if (high_known.value[l] == -A(INFINITY)) high_known.value[l] = A(0);
   for (int64_t i = 0; i < padded; i += lanes)
     for (int l = 0; l < lanes; ++l) {
       all.value[l] += exponential(w[i + l] - high.value[l]);
@@ -174,10 +196,9 @@ inline void masked_softmax_lanes(A* w, const A* known, int64_t count, int64_t pa
   all.fold([](A a, A b) { return a + b; });
   sum.fold([](A a, A b) { return a + b; });
   for (int s = 0; s < S; ++s)
-    share[s] = sum.value[s] * exponential(high_known.value[s] - high.value[s]) / all.value[s];
-  for (int l = 0; l < lanes; ++l) sum.value[l] = A(1) / sum.value[l];
+    share[s] = known_share(sum.value[s], high_known.value[s] - high.value[s], all.value[s]);
   for (int64_t i = 0; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) w[i + l] *= sum.value[l];
+    for (int l = 0; l < lanes; ++l) w[i + l] = sum.value[l] == A(0) ? A(0) : w[i + l] / sum.value[l];
 }
 
 // The same for any number of sub-pixels, one of them at a time: w and known are `stride` apart.
@@ -188,13 +209,14 @@ inline A masked_softmax(A* w, const A* known, int64_t stride, int64_t taps) {
     high = larger(high, w[i]);
     if (known[i] > A(0)) high_known = larger(high_known, w[i]);
   }
+  if (high_known == -A(INFINITY)) high_known = A(0);
   A all = 0, sum = 0;
   for (int64_t i = 0; i < taps * stride; i += stride) {
     all += exponential(w[i] - high);
     sum += w[i] = known[i] > A(0) ? exponential(w[i] - high_known) * known[i] : A(0);
   }
-  for (int64_t i = 0; i < taps * stride; i += stride) w[i] /= sum;
-  return sum * exponential(high_known - high) / all;
+  for (int64_t i = 0; i < taps * stride; i += stride) w[i] = sum == A(0) ? A(0) : w[i] / sum;
+  return known_share(sum, high_known - high, all);
 }
 
 template <class A>
@@ -205,12 +227,11 @@ inline A masked_sigmoid(A* w, const A* known, int64_t stride, int64_t taps) {
     all += weight;
     sum += w[i] = known[i] > A(0) ? weight * known[i] : A(0);
   }
-  const A scale = sum > A(0) ? all / sum : A(0);
-  for (int64_t i = 0; i < taps * stride; i += stride) w[i] *= scale;
-  return sum > A(0) ? sum / all : A(0);
+  for (int64_t i = 0; i < taps * stride; i += stride) w[i] = sum == A(0) ? A(0) : w[i] / sum * all;
+  return sum == A(0) ? A(0) : sum / all;
 }
 
-// Calls f with S as a compile-time constant where the lanes can be shared out among S sub-pixels, else with 0.
+// Calls f with S as a compile-time constant where S sub-pixels can share out the lanes, else with 0.
 template <class A, class F>
 inline void with_lanes(int64_t subpixels, const F& f) {
   constexpr int lanes = Vector<A>::lanes;
@@ -224,10 +245,16 @@ inline void with_lanes(int64_t subpixels, const F& f) {
 // does the masked form and adds each output pixel's known share to shares [pixel][sub-pixel].
 template <class A>
 void normalize(
-    Normalizer normalizer, const Rect& rect, const Geometry& g, const A* valid, A* shares, std::vector<A>& weights) {
+    Normalizer normalizer,
+    const Rect& rect,
+    const Geometry& g,
+    const A* valid,
+    A* shares,
+    std::vector<A>& weights) {
   const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size, count = taps * subs;
   const int64_t padded = padded_weights<A>(g), valid_width = rect.width + 2 * g.radius();
-  std::vector<A> known(padded, A(0)), share(subs), all_one(normalizer == Normalizer::sigmoid ? 0 : padded, A(0));
+  std::vector<A> known(padded, A(0)), share(subs);
+  std::vector<A> all_one(normalizer == Normalizer::sigmoid ? 0 : padded, A(0));
   std::fill(all_one.begin(), all_one.begin() + std::min<int64_t>(count, all_one.size()), A(1));
   for (int64_t p = 0; p < rect.area(); ++p) {
     A* w = weights.data() + p * padded;
@@ -245,7 +272,8 @@ void normalize(
       none_known = !(largest > A(0));
       if (!all_known && !none_known)
         for (int64_t t = 0; t < taps; ++t)
-          std::fill(known.begin() + t * subs, known.begin() + (t + 1) * subs, corner[t / k * valid_width + t % k]);
+          std::fill(
+              known.begin() + t * subs, known.begin() + (t + 1) * subs, corner[t / k * valid_width + t % k]);
     }
     if (none_known) {
       std::fill(w, w + padded, A(0));
@@ -280,7 +308,7 @@ void normalize(
 // From the effective weights and gₖ = Σ_c grad·xₖ to the gradient of the logits, written over gₖ.
 // With m = Σ wₖ·gₖ / Σ wₖ, the gradient of the masked mean:
 //   softmax kinds   ∂/∂lₖ = wₖ (gₖ − m), times 1 − σ(lₖ) for sigmoid_normalized
-//   sigmoid         ∂/∂wₖ = gₖ without valid; m + (W/s)·vₖ (gₖ − m) with it; times σ'(lₖ)
+//   sigmoid         ∂/∂lₖ = σ'(lₖ)·gₖ without valid; (1 − σ(lₖ))·(σ(lₖ)·m + wₖ (gₖ − m)) with it
 // `logits` are the raw ones of the same pixels; only the sigmoid kinds need them.
 template <class A>
 inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps, int64_t padded) {
@@ -298,7 +326,8 @@ inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps
       for (int64_t s = 0; s < subs; ++s) {
         A mean = 0;
         for (int64_t i = s; i < taps * subs; i += subs) mean += w[i] * gradient[i];
-        for (int64_t i = s; i < taps * subs; i += subs) gradient[i] = w[i] > A(0) ? w[i] * (gradient[i] - mean) : A(0);
+        for (int64_t i = s; i < taps * subs; i += subs)
+          gradient[i] = w[i] > A(0) ? w[i] * (gradient[i] - mean) : A(0);
       }
     }
   });
@@ -306,25 +335,17 @@ inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps
 
 template <class A>
 inline void sigmoid_backward(
-    const A* w, const A* logits, const A* corner, int64_t valid_width, const Geometry& g, int64_t s, A* gradient) {
-  const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size;
-  const auto valid = [&](int64_t t) { return corner ? corner[t / k * valid_width + t % k] : A(1); };
-  A all = 0, sum = 0, mean = 0, mass = 0; // W, s
-  for (int64_t t = 0; t < taps; ++t) {
-    const int64_t i = t * subs + s;
-    all += logistic(logits[i]);
-    sum += logistic(logits[i]) * valid(t);
+    const A* w, const A* logits, bool masked, int64_t stride, int64_t taps, A* gradient) {
+  A mean = 0, mass = 0;
+  for (int64_t i = 0; i < taps * stride; i += stride) {
     mean += w[i] * gradient[i];
     mass += w[i];
   }
   mean = mass > A(0) ? mean / mass : A(0);
-  for (int64_t t = 0; t < taps; ++t) {
-    const int64_t i = t * subs + s;
-    const A weight = logistic(logits[i]), slope = weight * (A(1) - weight);
-    if (!corner)
-      gradient[i] *= slope;
-    else
-      gradient[i] = sum > A(0) ? (mean + all / sum * valid(t) * (gradient[i] - mean)) * slope : A(0);
+  for (int64_t i = 0; i < taps * stride; i += stride) {
+    const A weight = logistic(logits[i]);
+    const A slope = masked ? weight * mean + w[i] * (gradient[i] - mean) : weight * gradient[i];
+    gradient[i] = (A(1) - weight) * slope;
   }
 }
 
@@ -333,19 +354,17 @@ void normalize_backward(
     Normalizer normalizer,
     const Rect& rect,
     const Geometry& g,
-    const A* valid,
+    bool masked,
     const A* weights,
     const A* logits,
     A* gradients) {
   const int64_t subs = g.subpixels(), padded = padded_weights<A>(g);
-  const int64_t valid_width = rect.width + 2 * g.radius();
   for (int64_t p = 0; p < rect.area(); ++p) {
     const A* w = weights + p * padded;
     A* gradient = gradients + p * padded;
     if (normalizer == Normalizer::sigmoid) {
-      const A* corner = valid ? valid + (p / rect.width) * valid_width + p % rect.width : nullptr;
       for (int64_t s = 0; s < subs; ++s)
-        sigmoid_backward(w, logits + p * padded, corner, valid_width, g, s, gradient);
+        sigmoid_backward(w + s, logits + p * padded + s, masked, subs, g.taps(), gradient + s);
       continue;
     }
     softmax_backward(w, gradient, subs, g.taps(), padded);

@@ -20,8 +20,8 @@ struct Vector {
   }
   static void store(A* to, type value) { std::memcpy(to, &value, sizeof value); }
 
-  // The sums of as many vectors as there are lanes, in one vector: neighbouring pairs are added until every lane
-  // holds one vector's sum. A third of the shuffles of summing each by itself.
+  // The sums of as many vectors as there are lanes, in one vector: neighbouring pairs are added until every
+  // lane holds one vector's sum. A third of the shuffles of summing each by itself.
   static type sums(type* values) {
     for (int left = lanes / 2; left >= 1; left /= 2)
       for (int i = 0; i < left; ++i) values[i] = add_pairs(values[2 * i], values[2 * i + 1]);

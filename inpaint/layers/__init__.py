@@ -5,4 +5,15 @@ from .partial_conv import Hole, PartialConv2d
 from .push_pull import push_pull
 from .upsample import UPSAMPLERS, CarafeUpsample, Upsampler, build_upsampler
 
-__all__ = ["LINES", "LINE_FEATURES", "UPSAMPLERS", "CarafeUpsample", "Hole", "PartialConv2d", "Upsampler", "build_upsampler", "directional_candidates", "push_pull"]
+__all__ = [
+    "LINES",
+    "LINE_FEATURES",
+    "UPSAMPLERS",
+    "CarafeUpsample",
+    "Hole",
+    "PartialConv2d",
+    "Upsampler",
+    "build_upsampler",
+    "directional_candidates",
+    "push_pull",
+]

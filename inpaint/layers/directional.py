@@ -1,7 +1,8 @@
-"""Straight continuations through the hole: for each pixel and direction, what lies at the two ends of the hole.
+"""Straight continuations through the hole: for each pixel and line, what lies at the two ends of the hole.
 
-A smooth fill blurs an edge that crosses the hole; interpolation along the edge would not. Where the colours at the
-two ends of a line agree, the line probably follows something. Which line to believe is left to the network.
+A smooth fill blurs an edge that crosses the hole; interpolation along the edge would not. Where the colours
+at the two ends of a line agree, the line probably follows something. Which line to believe is left to the
+network.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def directional_candidates(image: Tensor, valid: Tensor, fill: Tensor) -> tuple[
         fill: [N, C, H, W], finite: what the candidates are compared with.
 
     Returns:
-        candidates minus fill [N, 8, C, H, W], 0 at known pixels and for lines that meet no known pixel; and features
-        [N, 8·3, H, W] in [0, 1]: how alike the ends are (0 unless there are two), how near they are together, and
-        how near the nearer one is.
+        candidates minus fill [N, 8, C, H, W], 0 at known pixels and for lines that meet no known pixel; and
+        features [N, 8·3, H, W] in [0, 1]: how alike the ends are (0 unless there are two), how near they are
+        together, and how near the nearer one is.
     """
     n, c, h, w = image.shape
     with torch.autocast(image.device.type, enabled=False):

@@ -33,12 +33,12 @@ def scale_by_valid(features: Tensor, valid: Tensor, hole: Hole) -> Tensor:
 
 
 def select_known(features: Tensor, valid: Tensor) -> Tensor:
-    """x·v, by selection where v = 0: whatever the hole holds, NaN included, is left out forward and backward."""
+    """x·v, by selection where v = 0: what the hole holds, NaN included, is left out forward and backward."""
     return torch.where(valid > 0, features * valid.to(features.dtype), 0)
 
 
 def renormalize(sums: Tensor, known_mass: Tensor, full_mass: float, bias: Tensor | None) -> Tensor:
-    """sums·full/known + bias where known > 0, else 0: the second half of every partial (transposed) convolution.
+    """sums·full/known + bias where known > 0, else 0: the second half of a partial (transposed) convolution.
 
     Args:
         sums: [N, C, H, W], the convolution of x·v without bias.
@@ -50,14 +50,16 @@ def renormalize(sums: Tensor, known_mass: Tensor, full_mass: float, bias: Tensor
     ratio = torch.where(known, full_mass / known_mass.clamp(min=_LEAST_MASS), 0).to(sums.dtype)
     if bias is None:
         return sums * ratio
-    return torch.addcmul(bias.to(sums.dtype).reshape(1, -1, 1, 1) * known, sums, ratio)
+    # The bias stays a [1, C, 1, 1] view, so that it is the sums' memory format that is kept.
+    return torch.where(known, torch.addcmul(bias.to(sums.dtype).reshape(1, -1, 1, 1), sums, ratio), 0)
 
 
 class PartialConv2d(nn.Module):
     """Partial convolution, equal to NVIDIA's layer on binary valid, single- and multi-channel.
 
-    y = conv(x·v)·sum(1)/sum(v) + b where the window's sum(v) > 0, else 0; the sums run over the window and the
-    channels, and the image's border counts as unknown. Returned valid is the window's sum clipped to [0, 1].
+    y = conv(x·v)·sum(1)/sum(v) + b where the window's sum(v) > 0, else 0; the sums run over the window and
+    the channels, and the image's border counts as unknown. Returned valid is the window's sum clipped to
+    [0, 1].
     The state dict holds `weight` [out, in, k, k] and `bias` [out] only.
     """
 
@@ -99,8 +101,10 @@ class PartialConv2d(nn.Module):
         Args:
             features: [N, C, H, W], or several such tensors that are concatenated along the channels.
             valid: [N, 1, H, W] or [N, C, H, W] in [0, 1]; one for each tensor of features. The sum over a
-                concatenation's channels comes from one-channel sums, exactly, and never fills a [N, C, H, W] mask.
-            hole: what the caller knows of the features where valid is below 1; one for each tensor, or one for all.
+                concatenation's channels comes from one-channel sums, exactly, and never fills a [N, C, H, W]
+                mask.
+            hole: what the caller knows of the features where valid is below 1; one for each tensor, or one
+                for all.
 
         Returns:
             features [N, out, H', W'], 0 where valid is 0, and valid [N, 1, H', W'] float32.
@@ -139,8 +143,8 @@ class PartialConv2d(nn.Module):
             wanted = (x.shape[0], v.shape[1] if v.shape[1:2] == x.shape[1:2] else 1, *x.shape[2:])
             if tuple(v.shape) != wanted:
                 raise ValueError(
-                    f"PartialConv2d: valid must have shape {[x.shape[0], 1, *x.shape[2:]]} or {list(x.shape)}, "
-                    f"got {list(v.shape)}"
+                    f"PartialConv2d: valid must have shape {[x.shape[0], 1, *x.shape[2:]]} or "
+                    f"{list(x.shape)}, got {list(v.shape)}"
                 )
 
     def extra_repr(self) -> str:

@@ -17,7 +17,7 @@ def _repeat(x: Tensor, scale: int) -> Tensor:
 
 
 class Upsampler(nn.Module):
-    """What all have in common: what the hole holds is taken out before anything else looks at the features."""
+    """What all have in common: the hole's content is taken out before anything else looks at the features."""
 
     def forward(
         self, features: Tensor, valid: Tensor | None = None, hole: Hole = Hole.RAW
@@ -50,9 +50,10 @@ class Upsampler(nn.Module):
 class CarafeUpsample(Upsampler):
     """CARAFE (Wang et al., ICCV 2019): predict a k×k kernel for each output pixel, reassemble with it.
 
-    Parts, names and order of channels are those of mmcv's `CARAFEPack`, so its state dicts load unchanged: a 1×1
-    `channel_compressor` to C_m channels, a `content_encoder` to k_up²·σ² logits, softmax, reassembly. Given valid,
-    features are set to 0 where valid is 0 before kernels are predicted, and the masked reassembly carries valid.
+    Parts, names and order of channels are those of mmcv's `CARAFEPack`, so its state dicts load unchanged: a
+    1×1 `channel_compressor` to C_m channels, a `content_encoder` to k_up²·σ² logits, softmax, reassembly.
+    Given valid, features are set to 0 where valid is 0 before kernels are predicted, and the masked
+    reassembly carries valid.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class CarafeUpsample(Upsampler):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The paper's: Xavier for the compressor, N(0, 0.001) for the encoder, so kernels start almost flat."""
+        """The paper's: Xavier for the compressor, N(0, 0.001) for the encoder; kernels start almost flat."""
         nn.init.xavier_uniform_(self.channel_compressor.weight)
         nn.init.normal_(self.content_encoder.weight, std=0.001)
         for conv in (self.channel_compressor, self.content_encoder):
@@ -170,7 +171,7 @@ class BilinearConvUpsample(_InterpolateConv):
 
 
 class DeconvUpsample(Upsampler):
-    """Transposed (partial) convolution of kernel 2σ and stride σ; every output pixel sees 2×2 source pixels."""
+    """Transposed (partial) convolution of kernel 2σ, stride σ; every output pixel sees 2×2 source pixels."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
         super().__init__()

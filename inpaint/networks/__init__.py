@@ -1,7 +1,8 @@
 """Networks, one file per figure in the papers, and the builders.
 
-A network takes `(image in [0, 1], mask)` and returns the whole predicted picture; it has `config`, a JSON-able
-dict from which `build_network` rebuilds it, and `stride`, of which height and width must be multiples.
+A network takes `(image in [0, 1], mask)` and returns the whole predicted picture; it has `config`, a
+JSON-able dict from which `build_network` rebuilds it, and `stride`, of which height and width must be
+multiples.
 """
 
 from __future__ import annotations

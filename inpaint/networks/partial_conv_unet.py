@@ -7,7 +7,7 @@ Wang et al., CARAFE, ICCV 2019, section 4.3, puts CARAFE in the place of the nea
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,27 +31,27 @@ from ..layers import (
 class PartialConvUNetConfig:
     """The sizes and choices of a `PartialConvUNet`. All of it is JSON."""
 
-    # Output channels of the encoder's layers, each of which halves the size. Five of them leave 8×8 pixels of a
-    # 256-pixel crop, which the 5×5 kernels of CARAFE still span; a sixth would leave little but border.
+    # Output channels of the encoder's layers, each of which halves the size. Five of them leave 8×8 pixels of
+    # a 256-pixel crop, which the 5×5 kernels of CARAFE still span; a sixth would leave little but border.
     widths: tuple[int, ...] = (32, 64, 128, 256, 256)
     # The paper's 7, 5, 5, then 3; one number for each layer, the last one repeated.
     kernel_sizes: tuple[int, ...] = (7, 5, 5, 3)
     # Channels of the last layer before the picture, at full size.
     head_width: int = 16
     upsampler: str = "carafe"
-    # CARAFE's C_m, never more than half the channels it compresses: at the top of the decoder, where there are
-    # many pixels and few channels, the content encoder would otherwise cost more than everything else together.
+    # CARAFE's C_m, never more than half the channels it compresses: at the top of the decoder, where there
+    # are many pixels and few channels, the content encoder would otherwise cost more than everything else.
     compressed_channels: int = 64
-    # Residual blocks of two partial convolutions after the encoder's layers (fine to coarse) and the decoder's
-    # (coarse to fine), the last number repeated. The paper has none. There are none at half the size of the
-    # picture: there a block costs a fifth of a step.
+    # Residual blocks of two partial convolutions after the encoder's layers (fine to coarse) and after the
+    # decoder's (coarse to fine), the last number repeated. The paper has none. There are none at half the
+    # size of the picture: there a block costs a fifth of a step.
     encoder_blocks: tuple[int, ...] = (0, 1)
     decoder_blocks: tuple[int, ...] = (1, 1, 1, 0)
     # "channel": over the channels of each pixel, the same in training and use. "batch": the paper's, with its
     # plain rectifiers in the encoder; it needs large batches. "none": learns little in the time it is given.
     norm: str = "channel"
-    # Predict a residual over a smooth fill of the hole and over straight continuations of what surrounds it. The
-    # paper predicts the picture.
+    # Predict a residual over a smooth fill of the hole and over straight continuations of what surrounds it.
+    # The paper predicts the picture.
     head_start: bool = True
 
 
@@ -93,7 +93,7 @@ class PartialConvUNet(nn.Module):
         self.to_image = PartialConv2d(self.settings.head_width, 3, 3, padding=1)
         if self.settings.head_start:  # begin at the smooth fill
             nn.init.normal_(self.to_image.weight, std=1e-2)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class PartialConvUNet(nn.Module):
         """Predicts the whole picture; compositing is the caller's.
 
         Args:
-            image: [N, 3, H, W] in [0, 1]; H and W multiples of `stride`; what the hole holds has no influence.
+            image: [N, 3, H, W] in [0, 1]; H and W multiples of `stride`; what the hole holds is never used.
             mask: [N, 1, H, W], 1 (True) = hole.
 
         Returns:
@@ -157,8 +157,9 @@ def _at(numbers: Sequence[int], level: int) -> int:
 class _ChannelNorm(nn.Module):
     """Layer normalisation over the channels of each pixel, without a shift: the zeros of the hole stay zeros.
 
-    Where a window holds one known pixel of k², partial convolution multiplies that pixel's noise by k², and the
-    next layer by as much again. Those are the features that grow into the hole; this takes their scale out.
+    Where a window holds one known pixel of k², partial convolution multiplies that pixel's noise by k²,
+    and the next layer by as much again. Those are the features that grow into the hole; this takes their
+    scale out.
     """
 
     def __init__(self, channels: int) -> None:
@@ -170,25 +171,32 @@ class _ChannelNorm(nn.Module):
         return F.layer_norm(pixels, self.weight.shape, self.weight, eps=1e-6).permute(0, 3, 1, 2)
 
 
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "channel": _ChannelNorm,
+    "batch": nn.BatchNorm2d,
+    "none": nn.Identity,
+}
+
+
 class _Stage(nn.Module):
     """Partial convolution, normalisation, (leaky) rectifier."""
 
     def __init__(self, conv: PartialConv2d, norm: str, slope: float = 0.2) -> None:
         super().__init__()
         self.conv = conv
-        norms = {"channel": _ChannelNorm, "batch": nn.BatchNorm2d}
-        self.norm = norms[norm](conv.out_channels) if norm in norms else None
+        if norm not in _NORMS:
+            raise ValueError(f"unknown norm {norm!r}; choose one of {', '.join(_NORMS)}")
+        self.norm = _NORMS[norm](conv.out_channels)
         self.slope = slope
 
     def forward(
         self, x: Tensor | Sequence[Tensor], v: Tensor | Sequence[Tensor], hole: Hole | Sequence[Hole]
     ) -> tuple[Tensor, Tensor]:
-        x, v = self.conv(x, v, hole)
-        if self.norm is not None:
-            x = self.norm(x)
+        y, known = self.conv(x, v, hole)
+        y = self.norm(y)
         if isinstance(self.norm, nn.BatchNorm2d):
-            x = torch.where(v > 0, x, 0)  # it shifts the zeros of the hole
-        return F.leaky_relu(x, self.slope, inplace=True), v
+            y = torch.where(known > 0, y, 0)  # it shifts the zeros of the hole
+        return F.leaky_relu(y, self.slope, inplace=True), known
 
 
 class _ResidualBlock(nn.Module):
@@ -199,7 +207,7 @@ class _ResidualBlock(nn.Module):
         self.first = _Stage(PartialConv2d(channels, channels, 3, padding=1), norm)
         self.second = PartialConv2d(channels, channels, 3, padding=1)
         with torch.no_grad():
-            self.second.weight *= 0.1
+            self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor, v: Tensor, hole: Hole) -> tuple[Tensor, Tensor]:
         y, known = self.first(x, v, hole)
@@ -208,7 +216,7 @@ class _ResidualBlock(nn.Module):
 
 
 class _EncoderLevel(nn.Module):
-    """Halve the size, refine. The encoder's valid is binary and its features 0 in the hole, so they are x·v."""
+    """Halve the size, refine. The encoder's valid is binary, its features 0 in the hole: they are x·v."""
 
     def __init__(self, down: _Stage, blocks: int, norm: str) -> None:
         super().__init__()
@@ -223,10 +231,10 @@ class _EncoderLevel(nn.Module):
 
 
 class _LineChoice(nn.Module):
-    """Chooses, at half the size of the picture, which straight continuation through the hole to follow, if any.
+    """Chooses, at half the size of the picture, which straight continuation through the hole to follow.
 
-    The weights are a softmax over the lines and "none of them". They start from how alike and how near the ends
-    of a line are, which alone gains 0.1 dB over the smooth fill, and the decoder's features correct them.
+    The weights are a softmax over the lines and "none of them". They start from how alike and how near the
+    ends of a line are, and the decoder's features correct them.
     """
 
     def __init__(self, channels: int) -> None:
@@ -245,7 +253,9 @@ class _LineChoice(nn.Module):
         offsets, features = directional_candidates(half, known, F.avg_pool2d(fill, 2))
         y = self.conv([x, features.to(x.dtype)], [v, torch.ones_like(v)], [Hole.ZERO, Hole.SCALED])[0]
         logits = self.to_logits(F.leaky_relu(y, 0.2)).float()
-        prior = torch.einsum("nlfhw,f->nlhw", features.unflatten(1, (len(LINES), -1)), self.slope) + self.offset
+        prior = (
+            torch.einsum("nlfhw,f->nlhw", features.unflatten(1, (len(LINES), -1)), self.slope) + self.offset
+        )
         weights = torch.cat([logits[:, :-1] + prior, logits[:, -1:]], 1).softmax(1)
         change = (weights[:, :-1, None] * offsets).sum(1)
         change = F.interpolate(change, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,11 +1,12 @@
 """The public functions, and what torch has to know of the compiled operators: shapes, gradients, autocast.
 
-CARAFE: Content-Aware ReAssembly of FEatures, Wang et al., ICCV 2019. Masked reassembly carries the validity of
-partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `csrc/README.md` derives it.
+CARAFE: Content-Aware ReAssembly of FEatures, Wang et al., ICCV 2019. Masked reassembly carries the validity
+of partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `csrc/README.md` derives it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,8 +33,8 @@ def carafe(
         scale: σ, the up-sampling factor, at least 1.
 
     Returns:
-        [N, C, σH, σW] in the type and memory format of features. Sums are kept in float32, in float64 if one of
-        the two is float64. Pixels outside the image count as zero.
+        [N, C, σH, σW] in the type and memory format of features. Sums are kept in float32, in float64 if one
+        of the two is float64. Pixels outside the image count as zero.
 
     Raises:
         ValueError: a shape or number does not fit; the message names it.
@@ -62,10 +63,10 @@ def carafe_fused(
     With w = normalizer(pixel_shuffle(logits, σ)) over the k² taps of a group this is `carafe(features, w)`.
     Given valid it is the masked reassembly, for each output pixel and group
 
-        W = Σₖ wₖ,   s = Σₖ wₖ·vₖ,   y = (W/s)·Σₖ wₖ·vₖ·xₖ  (0 where s = 0),   v' = s/W  (mean over the groups).
+        W = Σₖ wₖ,   s = Σₖ wₖ·vₖ,   y = (W/s)·Σₖ wₖ·vₖ·xₖ  (0 where s = 0),   v' = s/W  (mean over groups).
 
-    Pixels outside the image are zero features in the plain form, unknown in the masked one. What features hold
-    where valid is 0 is never read into a product, so NaN there reaches neither results nor gradients.
+    Pixels outside the image are zero features in the plain form, unknown in the masked one. What features
+    hold where valid is 0 is never read into a product, so NaN there reaches neither results nor gradients.
 
     Args:
         features: [N, C, H, W]; float32, float64, bfloat16 or float16; any strides.
@@ -77,8 +78,8 @@ def carafe_fused(
         valid: [N, 1, H, W] in [0, 1], floating point or bool; None for the plain form.
 
     Returns:
-        [N, C, σH, σW] in the type and memory format of features; with valid, that and v' [N, 1, σH, σW] in the type
-        of valid (float32 for bool). No gradient flows to valid nor through v'.
+        [N, C, σH, σW] in the type and memory format of features; with valid, that and v' [N, 1, σH, σW] in
+        the type of valid (float32 for bool). No gradient flows to valid nor through v'.
 
     Raises:
         ValueError: a shape, number or name does not fit; the message names it.
@@ -290,13 +291,14 @@ def _autocast(op: Any, device_type: str) -> Any:
 
 def _register() -> torch.library.Library:
     ops = torch.ops.inpaint
-    for name, fake in {
+    fakes: dict[str, Callable[..., Any]] = {
         "carafe": _carafe_fake,
         "carafe_backward": _carafe_backward_fake,
         "carafe_fused": _fused_fake,
         "carafe_fused.masked": _masked_fake,
         "carafe_fused_backward": _fused_backward_fake,
-    }.items():
+    }
+    for name, fake in fakes.items():
         torch.library.register_fake(f"inpaint::{name}", fake)
     torch.library.register_autograd("inpaint::carafe", _carafe_gradient, setup_context=_setup_carafe)
     torch.library.register_autograd("inpaint::carafe_fused", _fused_gradient, setup_context=_setup_fused)

@@ -1,11 +1,13 @@
 """Finding, building and loading the compiled operator.
 
 The sources are compiled once for this machine (its processor's own instructions, this torch) with
-`torch.utils.cpp_extension` and ninja, and kept in a cache folder (`INPAINT_CACHE_DIR`, else `~/.cache/inpaint`).
-`python -m inpaint.ops.library` does it ahead of time and says what was built; otherwise it happens at the first
-import. Without a C++ compiler everything still runs on the plain-PyTorch twin, which is said once.
+`torch.utils.cpp_extension` and ninja, and kept in a cache folder (`INPAINT_CACHE_DIR`, else
+`~/.cache/inpaint`). `python -m inpaint.ops.library` does it ahead of time and says what was built; otherwise
+it happens at the first import. Without a C++ compiler everything still runs on the plain-PyTorch twin, which
+is said once.
 
-`INPAINT_OPS` chooses: `auto` (the default), `compiled` (an error if it cannot be had) or `reference` (the twin).
+`INPAINT_OPS` chooses: `auto` (the default), `compiled` (an error if it cannot be had) or `reference` (the
+twin).
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def library_path() -> Path:
 
 @contextlib.contextmanager
 def _ninja_on_path() -> Iterator[None]:
-    """Puts the ninja that pip installed on PATH, for an interpreter started without its environment activated."""
+    """Puts pip's ninja on PATH, for an interpreter that was started without its environment activated."""
     before = os.environ.get("PATH", "")
     with contextlib.suppress(ImportError):
         import ninja
@@ -163,7 +165,7 @@ def main() -> None:
     try:
         write(f"CARAFE operator: compiled for this CPU, {build()}\n")
         write("CARAFE operator: on CUDA and other devices it runs on PyTorch's own operations.\n")
-    except BuildError as error:
+    except (BuildError, OSError) as error:
         write(f"CARAFE operator: plain PyTorch, {TWIN_COST}. Reason: {error}\n")
 
 

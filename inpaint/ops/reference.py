@@ -70,7 +70,7 @@ def carafe_fused(
     if valid is None:
         return _reassemble(features, weights, kernel_size, groups, scale)
 
-    known = torch.stack(_windows(valid.to(numbers.dtype), kernel_size), dim=2)  # [N, 1, K, H, W]
+    known = torch.stack(_windows(valid.detach().to(numbers.dtype), kernel_size), dim=2)  # [N, 1, K, H, W]
     known = known.reshape(n, 1, taps, h, 1, w, 1)
     share = ((weights * known).sum(2) / weights.sum(2)).mean(1)  # s/W, [N, H, S, W, S]
     if normalizer == "sigmoid":
@@ -81,7 +81,7 @@ def carafe_fused(
         # Relative to the largest logit among the known taps, so that a known tap is never lost to underflow.
         numbers = torch.where(known > 0, numbers, -torch.inf)
         highest = numbers.amax(2, keepdim=True)
-        some = highest > -torch.inf
+        some = highest != -torch.inf
         weights = torch.exp(numbers - torch.where(some, highest, 0).detach()) * known
         weights = weights / torch.where(some, weights.sum(2, keepdim=True), 1)
     weights = torch.where(some, weights, 0)

@@ -47,7 +47,9 @@ def test_equals_a_walk_along_each_ray(size: tuple[int, int], share: float) -> No
     image, fill = rng.random((2, 3, *size)).astype(np.float32)
     known = rng.random(size) < share
     offsets, features = directional_candidates(
-        torch.from_numpy(image)[None], torch.from_numpy(known)[None, None].float(), torch.from_numpy(fill)[None]
+        torch.from_numpy(image)[None],
+        torch.from_numpy(known)[None, None].float(),
+        torch.from_numpy(fill)[None],
     )
     assert offsets.shape == (1, len(LINES), 3, *size)
     assert features.shape == (1, len(LINES) * LINE_FEATURES, *size)

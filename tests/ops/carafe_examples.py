@@ -1,0 +1,202 @@
+"""Inputs for the operator's tests, the two implementations, and how near the oracle each type must come."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from carafe_oracle import Array, Reassembly, reassemble
+from torch import Tensor
+
+from inpaint import ops
+from inpaint.ops import NORMALIZERS, reference
+
+# (relative, absolute): a result's own rounding, and for float32 and float64 that of sums of k²·C products.
+TOLERANCES = {
+    torch.float64: (1e-12, 1e-12),
+    torch.float32: (2e-5, 2e-5),
+    torch.bfloat16: (8e-3, 1e-3),
+    torch.float16: (1e-3, 1e-4),
+}
+
+
+@dataclass(frozen=True)
+class Implementation:
+    carafe: Callable[..., Tensor]
+    carafe_fused: Callable[..., Any]
+
+
+needs_compiled = pytest.mark.skipif(
+    ops.implementation() != "compiled", reason="the compiled operator is not the one that runs"
+)
+COMPILED = Implementation(ops.carafe, ops.carafe_fused)
+TWIN = Implementation(reference.carafe, reference.carafe_fused)
+both = pytest.mark.parametrize(
+    "implementation",
+    [pytest.param(COMPILED, id="compiled", marks=needs_compiled), pytest.param(TWIN, id="twin")],
+)
+normalizers = pytest.mark.parametrize("normalizer", NORMALIZERS)
+# (normalizer, kind of valid): ready kernels, fused, masked.
+FORMS = [
+    (None, None),
+    ("softmax", None),
+    ("sigmoid", None),
+    ("sigmoid_normalized", None),
+    ("softmax", "mixed"),
+    ("sigmoid", "mixed"),
+    ("sigmoid_normalized", "mixed"),
+]
+forms = pytest.mark.parametrize(
+    ("normalizer", "valid"), FORMS, ids=["-".join(filter(None, form)) or "plain" for form in FORMS]
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    batch: int
+    channels: int
+    height: int
+    width: int
+    kernel_size: int = 5
+    groups: int = 1
+    scale: int = 2
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, (self.batch, self.channels, self.height, self.width)))
+        return f"{shape}-k{self.kernel_size}-g{self.groups}-s{self.scale}"
+
+    @property
+    def integers(self) -> tuple[int, int, int]:
+        return self.kernel_size, self.groups, self.scale
+
+    @property
+    def features_shape(self) -> tuple[int, ...]:
+        return self.batch, self.channels, self.height, self.width
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.batch, self.channels, self.height * self.scale, self.width * self.scale
+
+    @property
+    def kernels_shape(self) -> tuple[int, ...]:
+        return self.batch, self.groups * self.kernel_size**2, *self.output_shape[2:]
+
+    @property
+    def logits_shape(self) -> tuple[int, ...]:
+        return self.batch, self.groups * (self.kernel_size * self.scale) ** 2, self.height, self.width
+
+    @property
+    def valid_shape(self) -> tuple[int, ...]:
+        return self.batch, 1, self.height, self.width
+
+
+def random_features(sizes: Sizes, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(sizes.features_shape, dtype=torch.float64).to(dtype)
+
+
+def random_logits(sizes: Sizes, dtype: torch.dtype = torch.float32) -> Tensor:
+    return (2 * torch.randn(sizes.logits_shape, dtype=torch.float64)).to(dtype)
+
+
+def random_kernels(sizes: Sizes, dtype: torch.dtype = torch.float32) -> Tensor:
+    return (torch.rand(sizes.kernels_shape, dtype=torch.float64) / sizes.kernel_size).to(dtype)
+
+
+def random_grad(sizes: Sizes, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(sizes.output_shape, dtype=torch.float64).to(dtype)
+
+
+def random_valid(sizes: Sizes, kind: str, dtype: torch.dtype = torch.float32) -> Tensor:
+    noise, level = torch.rand(2, *sizes.valid_shape, dtype=torch.float64)
+    if kind == "binary":
+        return (noise < 0.5).to(dtype)
+    if kind == "sparse":  # most windows know one tap or none
+        return (noise < 0.05).to(dtype)
+    if kind == "soft":
+        return level.to(dtype)
+    if kind == "mixed":  # a third each of 0, soft and 1
+        return torch.where(noise < 1 / 3, 0, torch.where(noise < 2 / 3, level, 1)).to(dtype)
+    assert kind in ("all", "none")
+    return torch.full(sizes.valid_shape, float(kind == "all"), dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One call's operands. `numbers` are kernels where normalizer is None, else logits."""
+
+    sizes: Sizes
+    features: Tensor
+    numbers: Tensor
+    grad: Tensor
+    normalizer: str | None = None
+    valid: Tensor | None = None
+
+    def expected(self) -> Reassembly:
+        def array(tensor: Tensor | None) -> Array | None:
+            return None if tensor is None else tensor.detach().double().numpy()
+
+        operands = (array(self.features), array(self.numbers), *self.sizes.integers, self.normalizer)
+        return reassemble(*operands, valid=array(self.valid), grad=array(self.grad))  # type: ignore[arg-type]
+
+    def run(self, implementation: Implementation) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Output, carried valid, and the gradients of features and numbers."""
+        features = self.features.detach().requires_grad_()
+        numbers = self.numbers.detach().requires_grad_()
+        carried = None
+        if self.normalizer is None:
+            output = implementation.carafe(features, numbers, *self.sizes.integers)
+        else:
+            result = implementation.carafe_fused(
+                features, numbers, *self.sizes.integers, self.normalizer, self.valid
+            )
+            output, carried = (result, None) if self.valid is None else result
+        gradients = torch.autograd.grad(output, (features, numbers), self.grad)
+        return output.detach(), carried, *gradients
+
+    def check(self, implementation: Implementation, expected: Reassembly | None = None) -> None:
+        """Runs forward and backward and compares every result, its shape and its type with the oracle's."""
+        expected = expected or self.expected()
+        output, carried, to_features, to_numbers = self.run(implementation)
+        close(output, expected.output, self.features.dtype)
+        close(to_features, expected.features_gradient, self.features.dtype)
+        close(to_numbers, expected.numbers_gradient, self.numbers.dtype)
+        assert (carried is None) == (self.valid is None)
+        if carried is not None and self.valid is not None and expected.valid is not None:
+            assert not carried.requires_grad
+            close(carried, expected.valid, self.valid.dtype)
+
+
+def close(actual: Tensor, expected: Array, dtype: torch.dtype) -> None:
+    assert actual.dtype == dtype
+    relative, absolute = TOLERANCES[dtype]
+    torch.testing.assert_close(actual.double(), torch.from_numpy(expected), rtol=relative, atol=absolute)
+
+
+def example(
+    sizes: Sizes,
+    normalizer: str | None = None,
+    valid: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    numbers_dtype: torch.dtype | None = None,
+) -> Example:
+    """Random operands. Features, gradient and valid share a type; `numbers_dtype` may differ from it."""
+    make_numbers = random_kernels if normalizer is None else random_logits
+    return Example(
+        sizes,
+        random_features(sizes, dtype),
+        make_numbers(sizes, numbers_dtype or dtype),
+        random_grad(sizes, dtype),
+        normalizer,
+        None if valid is None else random_valid(sizes, valid, dtype),
+    )
+
+
+@functools.cache
+def solved(sizes: Sizes, normalizer: str | None, valid: str | None) -> tuple[Example, Reassembly]:
+    """A float32 example and the oracle's answer, worked out once for both implementations."""
+    made = example(sizes, normalizer, valid)
+    return made, made.expected()
