@@ -38,7 +38,7 @@ def neighbour_mean(fill: Array) -> Array:
 
 def slow_push_pull(colour: Array, known: NDArray[np.bool_]) -> Array:
     """One channel, recursively: a coarse pixel is the mean of its known children; what is unknown comes from
-    the level above, and six sweeps of Chebyshev semi-iteration (radius 0.97) take it towards its neighbours."""
+    the level above, and six sweeps of Chebyshev semi-iteration (radius 0.97) relax it."""
     height, width = colour.shape
     if height == width == 1:
         return colour if known[0, 0] else np.full((1, 1), 0.5)
