@@ -23,7 +23,6 @@ import math
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -277,15 +276,14 @@ def score_table(scores: dict[str, dict[str, float | None]]) -> str:
 # ----------------------------------------------------------------------------------------------------
 # Widgets
 
-# How events run. The page has no public API. Only the model's runs go through Gradio's queue, one at a time:
-# the answers of queued events that follow each other closely are lost now and then, when a message is taken
-# by the stream that the browser has just closed.
-_MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
-_QUIET: dict[str, Any] = {"show_progress": "minimal", "queue": False, "api_visibility": "private"}
+# How events run: the page has no public API; the model serves one run at a time, photos are opened beside it.
+#
+# An event that sets the editor, or a row that the editor is in, must name another widget in `show_progress_on`.
+# Otherwise Gradio's front end keeps telling the editor about the progress of every event of the page, and each
+# time has it send all its pictures to the server.
+_QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-
-_DECODING = threading.Lock()
-"""Held while an uploaded file is decoded: a crowd of large photos takes its turns, not all the memory."""
+_MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
 
 
 class MaskEditor(gr.ImageEditor):
@@ -408,8 +406,7 @@ def build_workbench(
 
     def open_photo(path: str | Path, title: str) -> tuple[Any, ...]:
         try:
-            with _DECODING:
-                photo = read_upload(path, limits)
+            photo = read_upload(path, limits)
         except ImageError as error:
             raise gr.Error(f"This file cannot be opened: {_reason(error)}.", print_exception=False) from None
         return (
@@ -443,8 +440,7 @@ def build_workbench(
             raise gr.Error("Open a photo first, then its mask.", print_exception=False)
         height, width = current.photo.pixels.shape[:2]
         try:
-            with _DECODING:
-                mask = read_mask(Path(path).read_bytes(), max_pixels=limits.pixels)
+            mask = read_mask(Path(path).read_bytes(), max_pixels=limits.pixels)
         except ImageError as error:
             raise gr.Error(f"This mask cannot be opened: {_reason(error)}.", print_exception=False) from None
         if mask.shape != (height, width):
@@ -457,13 +453,13 @@ def build_workbench(
 
     shown = [work, start_column, desk, editor, facts]
     opened = [
-        upload.upload(open_upload, upload, [*shown, upload], **_QUIET),
-        gallery.click(open_example, gallery, shown, **_QUIET),
+        upload.upload(open_upload, upload, [*shown, upload], show_progress_on=upload, **_QUIET),
+        gallery.click(open_example, gallery, shown, show_progress_on=upload, **_QUIET),
     ]
     # A refused file leaves room for the next.
     opened[0].failure(lambda: None, None, upload, **_AT_ONCE)
-    editor.clear(clear_strokes, work, [work, editor], **_QUIET)
-    load_mask.upload(read_mask_file, [load_mask, work], [work, editor], **_QUIET)
+    editor.clear(clear_strokes, work, [work, editor], show_progress_on=facts, **_QUIET)
+    load_mask.upload(read_mask_file, [load_mask, work], [work, editor], show_progress_on=facts, **_QUIET)
     another.click(lambda: gr.Column(visible=True), None, start_column, **_QUIET)
     return Workbench(work, editor, opened, on_canvas)
 
@@ -595,7 +591,7 @@ def _build_fill_tab(
     filling.failure(
         lambda done: (PAINT_FIRST, gr.Row(visible=done is not None)), outcome, [report, actions], **_AT_ONCE
     )
-    again.click(use_as_input, outcome, [bench.work, bench.editor], **_QUIET)
+    again.click(use_as_input, outcome, [bench.work, bench.editor], show_progress_on=report, **_QUIET)
 
 
 def _build_evaluate_tab(

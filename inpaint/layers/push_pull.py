@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Sweeps of each level. Twice as many gain 0.02 dB.
-_SWEEPS = 6
+# Sweeps of each level. Half as many lose 0.02 dB, twice as many gain less than 0.01.
+_SWEEPS = 12
 # The spectral radius that the acceleration assumes: what is left of the smoothest error after a plain sweep.
-_SPECTRAL_RADIUS = 0.97
+_SPECTRAL_RADIUS = 0.98
 
 
 def push_pull(image: Tensor, valid: Tensor) -> Tensor:

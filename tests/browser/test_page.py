@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page, Request
 
 pytestmark = pytest.mark.browser
 
@@ -27,10 +27,15 @@ class Visitor:
 
     def __init__(self, context: BrowserContext, address: str, tab: str = "fill") -> None:
         self.tab = tab
+        self.uploads = 0
         self.page: Page = context.new_page()
+        self.page.on("request", self.count_upload)
         self.page.goto(address)
         self.page.get_by_role("tab", name=tab.capitalize()).click()
         self.part("examples").locator("img").first.wait_for()
+
+    def count_upload(self, request: Request) -> None:
+        self.uploads += "/upload" in request.url and request.method == "POST"
 
     def part(self, name: str) -> Locator:
         return self.page.locator(f"#{self.tab}-{name}")
@@ -88,9 +93,16 @@ class Visitor:
         self.settle()
 
     def run(self) -> None:
+        """Fill, and wait until the files can be downloaded.
+
+        The pictures on the canvas are large: Gradio may send them to the server for the run and once more for
+        telling the editor that it began, not at every turn of the progress.
+        """
+        self.uploads = 0
         self.part("run").click()
         self.part("report").get_by_text("Filled").wait_for()
         self.part("save").wait_for()
+        assert 2 <= self.uploads <= 6
 
     def download(self, name: str) -> tuple[str, bytes]:
         with self.page.expect_download() as download:

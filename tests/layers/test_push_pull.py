@@ -38,7 +38,7 @@ def neighbour_mean(fill: Array) -> Array:
 
 def slow_push_pull(colour: Array, known: NDArray[np.bool_]) -> Array:
     """One channel, recursively: a coarse pixel is the mean of its known children; what is unknown comes from
-    the level above, and six sweeps of Chebyshev semi-iteration (radius 0.97) relax it."""
+    the level above, and twelve sweeps of Chebyshev semi-iteration (radius 0.98) relax it."""
     height, width = colour.shape
     if height == width == 1:
         return colour if known[0, 0] else np.full((1, 1), 0.5)
@@ -51,11 +51,11 @@ def slow_push_pull(colour: Array, known: NDArray[np.bool_]) -> Array:
     fill = np.where(known, colour, bilinear(slow_push_pull(coarse, coarse_known), height, width))
     lowest, highest = fill.min(), fill.max()
     before, omega = fill, 1.0
-    for sweep in range(6):
+    for sweep in range(12):
         if sweep == 1:
-            omega = 2 / (2 - 0.97**2)
+            omega = 2 / (2 - 0.98**2)
         elif sweep > 1:
-            omega = 4 / (4 - 0.97**2 * omega)
+            omega = 4 / (4 - 0.98**2 * omega)
         step = before + omega * (neighbour_mean(fill) - before)
         before, fill = fill, np.where(known, colour, step)
     return fill.clip(lowest, highest)
