@@ -34,7 +34,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 import numpy as np
 from gradio.components.base import server
-from gradio.components.image_editor import AcceptBlobs, EditorData
+from gradio.components.image_editor import AcceptBlobs
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
@@ -278,38 +278,43 @@ def score_table(scores: dict[str, dict[str, float | None]]) -> str:
 
 # How events run: the page has no public API; the model serves one run at a time, photos are opened beside it.
 #
-# An event that sets the editor, or a row that the editor is in, must name another widget in `show_progress_on`.
-# Otherwise Gradio's front end keeps telling the editor about the progress of every event of the page, and each
-# time has it send all its pictures to the server.
+# The editor is no input of an event that runs here: the browser picks the painted layers out first
+# (`Workbench.take_strokes`). And an event that sets the editor, or a row that the editor is in, names another
+# widget in `show_progress_on`. Otherwise Gradio's front end keeps telling the editor about the progress of
+# every event of the page, and each time has it send all its pictures to the server.
 _QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 _MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
 
 
 class MaskEditor(gr.ImageEditor):
-    """Gradio's image editor, whose value in Python is what is painted: bool H×W on the canvas, or None.
-
-    Only the painted layers are decoded; background and composite, which browsers send too, are never opened.
-    """
+    """Gradio's image editor, without the live data that it can keep on the server."""
 
     is_template = True  # for Gradio's front end this is an ImageEditor
-
-    def preprocess(self, payload: EditorData | None) -> np.ndarray | None:  # type: ignore[override]
-        """Read the painted layers. Raises `gr.Error` for layers that no editor of this page sends."""
-        layers = []
-        for file in payload.layers if payload else []:
-            with Image.open(file.path, formats=("PNG", "WEBP")) as image:
-                if max(image.size) > 4 * CANVAS_SIDE:
-                    raise gr.Error("The painted mask is larger than any canvas of this page.")
-                layers.append(np.asarray(image.convert("RGBA").getchannel("A")))
-        if len({layer.shape for layer in layers}) > 1:
-            raise gr.Error("The painted layers differ in size; open the photo again.")
-        return painted(layers)
 
     @server
     def accept_blobs(self, data: AcceptBlobs) -> None:
         """Refuse blobs: Gradio would keep any number of them in memory, and this page needs none."""
         raise gr.Error("This page takes no live editor data.")
+
+
+def read_strokes(layers: Sequence[str | Path] | None) -> np.ndarray | None:
+    """Read what is painted from the files of the editor's layers: bool H×W on the canvas; None without any.
+
+    Raises `gr.Error` for files that no editor of this page sends.
+    """
+    alphas = []
+    for path in layers or ():
+        try:
+            with Image.open(path, formats=("PNG", "WEBP")) as image:
+                if max(image.size) > 4 * CANVAS_SIDE:
+                    raise gr.Error("The painted mask is larger than any canvas of this page.")
+                alphas.append(np.asarray(image.convert("RGBA").getchannel("A")))
+        except OSError:
+            raise gr.Error("The painted mask did not arrive whole; try again.") from None
+    if len({alpha.shape for alpha in alphas}) > 1:
+        raise gr.Error("The painted layers differ in size; open the photo again.")
+    return painted(alphas)
 
 
 def example_photos() -> list[Path]:
@@ -335,15 +340,22 @@ class Workbench:
 
     Attributes:
         work: state, the tab's `Work` or None.
-        editor: its value in an event is bool H×W on the canvas, or None.
+        editor: where the photo is painted on.
+        strokes: files of the layers painted when `take_strokes` last ran; `read_strokes` reads them.
         opened: events after which another photo is on the canvas.
         show: turns a photo's pixels into the editor's value, without strokes.
     """
 
     work: gr.State
     editor: MaskEditor
+    strokes: gr.File
     opened: list[Any]
     show: Callable[[np.ndarray], dict[str, Any]]
+
+    def take_strokes(self, event: Any) -> Any:
+        """Bring `strokes` up to date after `event`; returns the event of doing so, which is the browser's."""
+        layers = "(canvas) => [canvas?.layers ?? []]"
+        return event.then(None, self.editor, self.strokes, js=layers, **_AT_ONCE)
 
 
 def build_start(name: str, examples: Sequence[Path]) -> tuple[gr.Column, gr.File, gr.Dataset]:
@@ -380,6 +392,7 @@ def build_workbench(
     """
     start_column, upload, gallery = start
     work = gr.State(None, time_to_live=limits.idle_seconds)
+    strokes = gr.File(file_count="multiple", type="filepath", visible=False)
     editor = MaskEditor(
         sources=(),
         transforms=(),
@@ -461,7 +474,7 @@ def build_workbench(
     editor.clear(clear_strokes, work, [work, editor], show_progress_on=facts, **_QUIET)
     load_mask.upload(read_mask_file, [load_mask, work], [work, editor], show_progress_on=facts, **_QUIET)
     another.click(lambda: gr.Column(visible=True), None, start_column, **_QUIET)
-    return Workbench(work, editor, opened, on_canvas)
+    return Workbench(work, editor, strokes, opened, on_canvas)
 
 
 def build_page(
@@ -533,11 +546,11 @@ def _build_fill_tab(
 
     def fill(
         work: Work | None,
-        canvas_mask: np.ndarray | None,
+        layers: list[str] | None,
         name: str,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for it)
     ) -> tuple[Any, ...]:
-        work, mask = _painted_photo(work, canvas_mask)
+        work, mask = _painted_photo(work, layers)
         bar(0, desc="Loading the model")
         inpainter = _load(load, name)
         start = time.perf_counter()
@@ -583,8 +596,8 @@ def _build_fill_tab(
             **_AT_ONCE,
         )
     started = run.click(lambda: (PREPARING, gr.Row(visible=False)), None, [report, actions], **_AT_ONCE)
-    filling = started.then(
-        fill, [bench.work, bench.editor, model], [outcome, slider, report], show_progress_on=report, **_MODEL
+    filling = bench.take_strokes(started).success(
+        fill, [bench.work, bench.strokes, model], [outcome, slider, report], show_progress_on=report, **_MODEL
     )
     filling.success(offer_downloads, outcome, [save, save_png, save_mask, actions], **_QUIET)
     # The last fill stays on offer.
@@ -621,13 +634,13 @@ def _build_evaluate_tab(
 
     def compare(
         work: Work | None,
-        canvas_mask: np.ndarray | None,
+        layers: list[str] | None,
         name: str,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for it)
     ) -> tuple[Any, ...]:
         from inpaint.evaluation.baselines import telea
 
-        work, mask = _painted_photo(work, canvas_mask)
+        work, mask = _painted_photo(work, layers)
         # At the editor's size: to fill many megapixels by Telea and to score them would take minutes.
         truth, mask = canvas_copy(work.photo.pixels), shrink_mask(mask)
         bar(0, desc="Loading the model")
@@ -650,23 +663,24 @@ def _build_evaluate_tab(
 
     for opened in bench.opened:
         opened.success(lambda: (PAINT_FIRST, gr.Column(visible=False)), None, [table, panel], **_AT_ONCE)
-    run.click(lambda: (PREPARING, gr.Column(visible=False)), None, [table, panel], **_AT_ONCE).then(
+    started = run.click(lambda: (PREPARING, gr.Column(visible=False)), None, [table, panel], **_AT_ONCE)
+    bench.take_strokes(started).success(
         compare,
-        [bench.work, bench.editor, model],
+        [bench.work, bench.strokes, model],
         [table, panel, *pictures],
         show_progress_on=table,
         **_MODEL,
     ).failure(lambda: PAINT_FIRST, None, table, **_AT_ONCE)
 
 
-def _painted_photo(work: Work | None, canvas_mask: np.ndarray | None) -> tuple[Work, np.ndarray]:
+def _painted_photo(work: Work | None, layers: Sequence[str] | None) -> tuple[Work, np.ndarray]:
     """Return the tab's work and its mask at the photo's size, or say what is missing."""
     if work is None:
         raise gr.Error(
             "Open a photo first. (A photo left alone for hours is forgotten.)", print_exception=False
         )
     try:
-        mask = photo_mask(work, canvas_mask)
+        mask = photo_mask(work, read_strokes(layers))
     except CanvasError:
         raise gr.Error(
             "The photo was taken off the canvas. Press redo, or the bin to start it afresh.",

@@ -14,8 +14,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from gradio.components.image_editor import EditorData
-from gradio.data_classes import FileData
 from PIL import Image, ImageCms
 from skimage.data import chelsea
 
@@ -132,38 +130,39 @@ def test_mask_layers_come_back_as_they_went(
     app: ModuleType, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     mask = rng.random((33, 47)) < 0.5
-    assert (editor_value(app, tmp_path, [app.mask_layer(mask)]) == mask).all()
+    assert (read_layers(app, tmp_path, [app.mask_layer(mask)]) == mask).all()
 
 
 # The editor
 
 
-def editor_value(app: ModuleType, folder: Path, layers: list[np.ndarray]) -> np.ndarray | None:
-    files = []
-    for number, layer in enumerate(layers):
-        path = folder / f"layer_{number}.png"
+def read_layers(app: ModuleType, folder: Path, layers: list[np.ndarray]) -> np.ndarray | None:
+    paths = [folder / f"layer_{number}.png" for number in range(len(layers))]
+    for path, layer in zip(paths, layers, strict=True):
         Image.fromarray(layer).save(path)
-        files.append(FileData(path=str(path)))
-    # A background that cannot be read must not matter: it is never opened.
-    data = EditorData(background=FileData(path="/nowhere.png"), layers=files, composite=None)
-    return app.MaskEditor().preprocess(data)
+    mask: np.ndarray | None = app.read_strokes([str(path) for path in paths])
+    return mask
 
 
-def test_the_editor_gives_a_mask(app: ModuleType, tmp_path: Path) -> None:
+def test_painted_layers_give_a_mask(app: ModuleType, tmp_path: Path) -> None:
     layer = np.zeros((6, 8, 4), np.uint8)
     layer[2:4, 1:5] = (255, 0, 0, 153)
-    mask = editor_value(app, tmp_path, [layer])
+    mask = read_layers(app, tmp_path, [layer])
     assert mask is not None and mask.dtype == bool
     assert (mask == (layer[..., 3] > 0)).all()
-    assert editor_value(app, tmp_path, []) is None
-    assert app.MaskEditor().preprocess(None) is None
+    assert read_layers(app, tmp_path, []) is None
+    assert app.read_strokes(None) is None
 
 
-def test_the_editor_refuses_giant_and_unlike_layers(app: ModuleType, tmp_path: Path) -> None:
+def test_giant_unlike_and_broken_layers_are_refused(app: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(gr.Error, match="larger"):
-        editor_value(app, tmp_path, [np.zeros((2, 4 * app.CANVAS_SIDE + 1, 4), np.uint8)])
+        read_layers(app, tmp_path, [np.zeros((2, 4 * app.CANVAS_SIDE + 1, 4), np.uint8)])
     with pytest.raises(gr.Error, match="differ"):
-        editor_value(app, tmp_path, [np.zeros((2, 3, 4), np.uint8), np.zeros((3, 2, 4), np.uint8)])
+        read_layers(app, tmp_path, [np.zeros((2, 3, 4), np.uint8), np.zeros((3, 2, 4), np.uint8)])
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((tmp_path / "layer_0.png").read_bytes()[:20])
+    with pytest.raises(gr.Error, match="arrive"):
+        app.read_strokes([str(cut)])
 
 
 def test_the_editor_takes_no_blobs(app: ModuleType) -> None:

@@ -46,7 +46,7 @@ class PartialConvUNetConfig:
     # decoder's (coarse to fine), the last number repeated. The paper has none. There are none at half the
     # size of the picture: there a block costs a fifth of a step.
     encoder_blocks: tuple[int, ...] = (0, 1)
-    decoder_blocks: tuple[int, ...] = (1, 1, 1, 0)
+    decoder_blocks: tuple[int, ...] = (1, 2, 2, 0)
     # "channel": over the channels of each pixel, the same in training and use. "batch": the paper's, with its
     # plain rectifiers in the encoder; it needs large batches. "none": learns little in the time it is given.
     norm: str = "channel"
