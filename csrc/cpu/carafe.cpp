@@ -14,9 +14,10 @@
 namespace inpaint::cpu {
 namespace {
 
-constexpr int kVectors = 4;  // vectors of channels a block holds
-constexpr int kOutputs = 4;  // output pixels summed at once: 4 × 4 accumulators fill half the registers
-constexpr int64_t kTile = 8; // forward tile: its window of 64 channels stays near the core
+constexpr int kVectors = 4;      // vectors of channels a block holds
+constexpr int kLongVectors = 16; // and a block that is only summed over
+constexpr int kOutputs = 4;      // output pixels summed at once: 4 × 4 accumulators fill half the registers
+constexpr int64_t kTile = 8;     // forward tile: its window of 64 channels stays near the core
 constexpr int64_t kBackwardRows = 8, kBackwardColumns = 16;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -42,10 +43,11 @@ struct Tiles {
   }
 };
 
-// Blocks of at most `kVectors` vectors: f(first channel, channels, vectors).
+// Blocks of at most `largest_vectors` vectors: f(first channel, channels, vectors).
 template <class A, class F>
-void for_each_block(int64_t channels, const F& f) {
-  constexpr int64_t lanes = Vector<A>::lanes, largest = kVectors * lanes;
+void for_each_block(int64_t channels, int64_t largest_vectors, const F& f) {
+  constexpr int64_t lanes = Vector<A>::lanes;
+  const int64_t largest = largest_vectors * lanes;
   for (int64_t c = 0; c < channels; c += largest) {
     const int64_t count = std::min(largest, channels - c);
     f(c, count, ceil_div(count, lanes));
@@ -173,7 +175,7 @@ void forward(
         if (normalizer != Normalizer::none)
           normalize(
               normalizer, tile, g, valid ? known.data() : nullptr, valid ? shares.data() : nullptr, weights);
-        for_each_block<A>(group_channels, [&](int64_t c, int64_t count, int64_t vectors) {
+        for_each_block<A>(group_channels, kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
           const int64_t c0 = group * group_channels + c;
           const Pixels<A> pixels = feature_pixels(
               features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
@@ -229,34 +231,87 @@ GradPixels<A> grad_pixels(
   return {packed.base, g.scale * packed.row, g.scale * packed.column, subpixel.data()};
 }
 
-// The features' gradient at one source pixel q: every tap of every source pixel p around it that reads q,
+// The features' gradient at Q source pixels next to each other, q = (qy, qx + 0 .. Q − 1): every tap of every
+// source pixel p around them that reads q,
 //   Σ_p Σ_s w[p][q − p][s]·grad[p][s].
-// `near` is the rectangle of source pixels whose weights and gradients are at hand.
-template <class A, int V>
+// p goes through columns qx − r + d for d in [first, last); with Q > 1 that has to be all k + Q − 1 of them,
+// in the image, and Q ≤ k. `near` is the rectangle of source pixels whose weights and gradients are at hand.
+// Each vector of gradients that is loaded serves up to Q pixels.
+template <class A, int Q, int V>
 inline void gather_features_gradient(
     const Geometry& g,
     int64_t qy,
     int64_t qx,
+    int64_t first,
+    int64_t last,
     const Rect& near,
     const A* weights,
     const GradPixels<A>& grad,
     A* to) {
   using Vec = Vector<A>;
-  typename Vec::type sum[V] = {};
+  typename Vec::type sum[Q][V] = {};
   const int64_t r = g.radius(), k = g.kernel_size, subs = g.subpixels(), padded = padded_weights<A>(g);
   const int64_t y0 = std::max(qy - r, near.top), y1 = std::min(qy + r, near.top + near.height - 1);
-  const int64_t x0 = std::max(qx - r, near.left), x1 = std::min(qx + r, near.left + near.width - 1);
-  for (int64_t py = y0; py <= y1; ++py)
-    for (int64_t px = x0; px <= x1; ++px) {
-      const int64_t tap = (qy - py + r) * k + qx - px + r;
-      const A* w = weights + ((py - near.top) * near.width + px - near.left) * padded + tap * subs;
-      const A* pixel = grad.base + (py - near.top) * grad.row + (px - near.left) * grad.column;
+  for (int64_t py = y0; py <= y1; ++py) {
+    const int64_t column = qx - r - near.left, row = (py - near.top) * near.width + column;
+    // The tap of p that reads the first of the Q pixels is in column k − 1 − d; the next one's is a tap
+    // further.
+    const A* w = weights + row * padded + ((qy - py + r) * k + k - 1) * subs;
+    const A* pixel = grad.base + (py - near.top) * grad.row + column * grad.column;
+    const auto add = [&](int64_t d, auto From, auto To) {
+      const A* here = w + d * (padded - subs);
       for (int64_t s = 0; s < subs; ++s) {
-        const A* value = pixel + grad.subpixel[s];
-        for (int v = 0; v < V; ++v) sum[v] += w[s] * Vec::load(value + v * Vec::lanes);
+        const A* slope = pixel + d * grad.column + grad.subpixel[s];
+        typename Vec::type value[V];
+        for (int v = 0; v < V; ++v) value[v] = Vec::load(slope + v * Vec::lanes);
+        for (int q = From.value; q < To.value; ++q)
+          for (int v = 0; v < V; ++v) sum[q][v] += here[q * subs + s] * value[v];
       }
+    };
+    using std::integral_constant;
+    constexpr integral_constant<int, 0> none{};
+    constexpr integral_constant<int, Q> all{};
+    // p that only the first of the Q pixels reach, p in reach of all, p that only the last ones reach.
+    if constexpr (Q > 1) add(0, none, integral_constant<int, 1>());
+    if constexpr (Q > 2) add(1, none, integral_constant<int, 2>());
+    if constexpr (Q > 3) add(2, none, integral_constant<int, 3>());
+    for (int64_t d = std::max<int64_t>(first, Q - 1); d < std::min(last, k); ++d) add(d, none, all);
+    if constexpr (Q > 3) add(k + Q - 4, integral_constant<int, Q - 3>(), all);
+    if constexpr (Q > 2) add(k + Q - 3, integral_constant<int, Q - 2>(), all);
+    if constexpr (Q > 1) add(k + Q - 2, integral_constant<int, Q - 1>(), all);
+  }
+  for (int q = 0; q < Q; ++q)
+    for (int v = 0; v < V; ++v) Vec::store(to + (q * V + v) * Vec::lanes, sum[q][v]);
+}
+
+// Writes the block's features' gradient of one tile: column by column of Q pixels, so that the gradients
+// around them, most of which the row above has read, are still near the core.
+template <class A, int Q, int V>
+void features_gradient_tile(
+    const Geometry& g,
+    const Rect& tile,
+    const Rect& near,
+    const A* weights,
+    const GradPixels<A>& grad,
+    int64_t count,
+    const View& to,
+    int64_t base) {
+  const int64_t r = g.radius(), k = g.kernel_size;
+  A sums[Q * V * Vector<A>::lanes];
+  for (int64_t x = tile.left; x < tile.left + tile.width;) {
+    const bool together = Q > 1 && x + Q <= tile.left + tile.width && x >= r && x + Q - 1 + r < g.width;
+    const int64_t pixels = together ? Q : 1;
+    const int64_t first = std::max<int64_t>(r - x, 0), last = std::min(k, g.width + r - x);
+    for (int64_t y = tile.top; y < tile.top + tile.height; ++y) {
+      if (together)
+        gather_features_gradient<A, Q, V>(g, y, x, 0, k + Q - 1, near, weights, grad, sums);
+      else
+        gather_features_gradient<A, 1, V>(g, y, x, first, last, near, weights, grad, sums);
+      for (int64_t q = 0; q < pixels; ++q)
+        write_strided(to, base + y * to.h + (x + q) * to.w, to.c, sums + q * V * Vector<A>::lanes, count);
     }
-  for (int v = 0; v < V; ++v) Vec::store(to + v * Vec::lanes, sum[v]);
+    x += pixels;
+  }
 }
 
 // out[t·subs + s] += Σ_c grad[s][c]·x[tap t][c] for T taps and S sub-pixels.
@@ -353,26 +408,45 @@ void backward(
         if (normalizer != Normalizer::none)
           normalize<A>(normalizer, near, g, valid ? near_known.data() : nullptr, nullptr, weights);
         if (kernels_gradient) gradients.assign(tile.area() * per_pixel, A(0));
-        for_each_block<A>(group_channels, [&](int64_t c, int64_t count, int64_t vectors) {
+        const auto slopes_of = [&](int64_t c0, int64_t count, int64_t vectors) {
+          return grad_pixels(grad, n, c0, count, vectors, near, g, packed_grad, subpixel);
+        };
+        const auto to_features =
+            [&](int64_t c0, int64_t count, int64_t vectors, const GradPixels<A>& slopes) {
+              with_constant(vectors, [&](auto V) {
+                const View& to = *features_gradient;
+                const auto write = [&](auto Q) {
+                  features_gradient_tile<A, Q.value, V.value>(
+                      g, tile, near, weights.data(), slopes, count, to, n * to.n + c0 * to.c);
+                };
+                if (g.kernel_size > 3)
+                  write(std::integral_constant<int, 4>());
+                else if (g.kernel_size == 3)
+                  write(std::integral_constant<int, 2>());
+                else
+                  write(std::integral_constant<int, 1>());
+              });
+            };
+        const auto to_kernels = [&](int64_t c0, int64_t count, int64_t vectors, const GradPixels<A>& slopes) {
+          const Pixels<A> pixels = feature_pixels(
+              features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
+          kernel_gradients(g, tile, near, pixels, slopes, vectors, gradients.data());
+        };
+        // Sums over channels are the cheaper the longer they are; but what has to be packed is packed once,
+        // block by block, for both gradients.
+        const bool apart = readable_in_place<A>(grad, group_channels);
+        for_each_block<A>(group_channels, kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
           const int64_t c0 = group * group_channels + c;
-          const GradPixels<A> slopes =
-              grad_pixels(grad, n, c0, count, vectors, near, g, packed_grad, subpixel);
-          if (features_gradient)
-            with_constant(vectors, [&](auto V) {
-              A sum[V.value * Vector<A>::lanes];
-              const View& to = *features_gradient;
-              for (int64_t y = tile.top; y < tile.top + tile.height; ++y)
-                for (int64_t x = tile.left; x < tile.left + tile.width; ++x) {
-                  gather_features_gradient<A, V.value>(g, y, x, near, weights.data(), slopes, sum);
-                  write_strided(to, n * to.n + c0 * to.c + y * to.h + x * to.w, to.c, sum, count);
-                }
-            });
-          if (kernels_gradient) {
-            const Pixels<A> pixels = feature_pixels(
-                features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
-            kernel_gradients(g, tile, near, pixels, slopes, vectors, gradients.data());
-          }
+          if (apart && !features_gradient) return;
+          const GradPixels<A> slopes = slopes_of(c0, count, vectors);
+          if (features_gradient) to_features(c0, count, vectors, slopes);
+          if (kernels_gradient && !apart) to_kernels(c0, count, vectors, slopes);
         });
+        if (kernels_gradient && apart)
+          for_each_block<A>(group_channels, kLongVectors, [&](int64_t c, int64_t count, int64_t vectors) {
+            const int64_t c0 = group * group_channels + c;
+            to_kernels(c0, count, vectors, slopes_of(c0, count, vectors));
+          });
         if (!kernels_gradient) continue;
         if (normalizer != Normalizer::none) {
           if (normalizer != Normalizer::softmax) read_weights(kernels, base, tile, g, raw);
