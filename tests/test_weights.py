@@ -73,7 +73,7 @@ def test_half_precision_halves_the_file(network, tmp_path):
 
 
 def test_integers_keep_their_type(tmp_path):
-    network = build_network({**SMALL, "batch_norm": True})
+    network = build_network({**SMALL, "norm": "batch"})
     save_weights(network, tmp_path / "w")
     counts = [t for n, t in safetensors.torch.load_file(tmp_path / "w").items() if "num_batches" in n]
     assert counts and {tensor.dtype for tensor in counts} == {torch.int64}
