@@ -90,7 +90,7 @@ inline void reassemble(
     for (int v = 0; v < V; ++v) Vec::store(y[s] + v * Vec::lanes, sum[s][v]);
 }
 
-// Writes the block's output pixels of one tile. Sub-pixel s of (y, x) lies at offset y·σ·h + x·σ·w + its own.
+// Writes the block's output pixels of one tile, in place or a row of source pixels at a time.
 template <class A>
 void reassemble_tile(
     const Geometry& g,
@@ -100,35 +100,40 @@ void reassemble_tile(
     int64_t channels,
     int64_t vectors,
     const View& output,
-    int64_t base) {
-  const int64_t subs = g.subpixels();
+    int64_t base,
+    std::vector<A>& buffer) {
+  const int64_t subs = g.subpixels(), scale = g.scale, padded = vectors * Vector<A>::lanes;
   const bool in_place = readable_in_place<A>(output, channels);
-  A buffer[kOutputs][kVectors * Vector<A>::lanes];
-  for (int64_t y = 0; y < tile.height; ++y)
+  // Where output pixel (i, j) of the row's first source pixel goes, and how far the rows and pixels are
+  // apart.
+  const int64_t row = in_place ? output.h : tile.width * scale * padded,
+                column = in_place ? output.w : padded;
+  if (!in_place) buffer.resize(scale * row);
+  for (int64_t y = 0; y < tile.height; ++y) {
+    const int64_t first = base + (tile.top + y) * scale * output.h + tile.left * scale * output.w;
+    A* start = in_place ? static_cast<A*>(output.data) + first : buffer.data();
     for (int64_t x = 0; x < tile.width; ++x) {
       const A* corner = window.base + y * window.row + x * window.column;
       const A* w = weights + (y * tile.width + x) * padded_weights<A>(g);
       for (int64_t s = 0; s < subs; s += kOutputs) {
         const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
-        int64_t offset[kOutputs];
         A* to[kOutputs];
-        for (int64_t o = 0; o < outputs; ++o) {
-          const int64_t i = (s + o) / g.scale, j = (s + o) % g.scale;
-          offset[o] =
-              base + ((tile.top + y) * g.scale + i) * output.h + ((tile.left + x) * g.scale + j) * output.w;
-          to[o] = in_place ? static_cast<A*>(output.data) + offset[o] : buffer[o];
-        }
+        for (int64_t o = 0; o < outputs; ++o)
+          to[o] = start + (s + o) / scale * row + (x * scale + (s + o) % scale) * column;
+        for (int64_t o = 0; o < outputs; ++o) // the next pixel's
+          prefetch_to_write(to[o] + scale * column, vectors);
         with_constant(outputs, [&](auto S) {
           with_constant(vectors, [&](auto V) {
             reassemble<A, S.value, V.value>(
                 corner, window.row, window.column, w + s, subs, g.kernel_size, to);
           });
         });
-        if (!in_place)
-          for (int64_t o = 0; o < outputs; ++o)
-            write_strided(output, offset[o], output.c, buffer[o], channels);
       }
     }
+    if (!in_place)
+      for (int64_t i = 0; i < scale; ++i)
+        write_row(output, first + i * output.h, start + i * row, padded, tile.width * scale, channels);
+  }
 }
 
 // The features of `window`, in place where nothing has to be converted, hidden or made up.
@@ -159,10 +164,11 @@ void forward(
     const View* valid,
     const View& output,
     const View* output_valid) {
-  const Tiles tiles(g, kTile, kTile);
+  const bool planes = output.c != 1; // NCHW: few planes at a time, long runs in each
+  const Tiles tiles(g, kTile, planes ? 4 * kTile : kTile);
   const int64_t subs = g.subpixels(), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
-    std::vector<A> weights, known, packed, shares;
+    std::vector<A> weights, known, packed, shares, rows;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t n = tiles.picture(item);
       const Rect tile = tiles.rect(item), window = tile.grown(g.radius());
@@ -175,12 +181,13 @@ void forward(
         if (normalizer != Normalizer::none)
           normalize(
               normalizer, tile, g, valid ? known.data() : nullptr, valid ? shares.data() : nullptr, weights);
-        for_each_block<A>(group_channels, kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
+        for_each_block<
+            A>(group_channels, planes ? 2 : kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
           const int64_t c0 = group * group_channels + c;
           const Pixels<A> pixels = feature_pixels(
               features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
           reassemble_tile(
-              g, tile, pixels, weights.data(), count, vectors, output, n * output.n + c0 * output.c);
+              g, tile, pixels, weights.data(), count, vectors, output, n * output.n + c0 * output.c, rows);
         });
       }
       if (valid)
@@ -236,7 +243,8 @@ GradPixels<A> grad_pixels(
 //   Σ_p Σ_s w[p][q − p][s]·grad[p][s].
 // p goes through columns qx − r + d for d in [first, last); with Q > 1 that has to be all k + Q − 1 of them,
 // in the image, and Q ≤ k. `near` is the rectangle of source pixels whose weights and gradients are at hand.
-// Each vector of gradients that is loaded serves up to Q pixels.
+// Each vector of gradients that is loaded serves up to Q pixels. They are written `stride`
+// numbers apart.
 template <class A, int Q, int V>
 inline void gather_features_gradient(
     const Geometry& g,
@@ -247,7 +255,8 @@ inline void gather_features_gradient(
     const Rect& near,
     const A* weights,
     const GradPixels<A>& grad,
-    A* to) {
+    A* to,
+    int64_t stride) {
   using Vec = Vector<A>;
   typename Vec::type sum[Q][V] = {};
   const int64_t r = g.radius(), k = g.kernel_size, subs = g.subpixels(), padded = padded_weights<A>(g);
@@ -281,7 +290,7 @@ inline void gather_features_gradient(
     if constexpr (Q > 1) add(k + Q - 2, integral_constant<int, Q - 1>(), all);
   }
   for (int q = 0; q < Q; ++q)
-    for (int v = 0; v < V; ++v) Vec::store(to + (q * V + v) * Vec::lanes, sum[q][v]);
+    for (int v = 0; v < V; ++v) Vec::store(to + q * stride + v * Vec::lanes, sum[q][v]);
 }
 
 // Writes the block's features' gradient of one tile: column by column of Q pixels, so that the gradients
@@ -295,23 +304,31 @@ void features_gradient_tile(
     const GradPixels<A>& grad,
     int64_t count,
     const View& to,
-    int64_t base) {
-  const int64_t r = g.radius(), k = g.kernel_size;
-  A sums[Q * V * Vector<A>::lanes];
-  for (int64_t x = tile.left; x < tile.left + tile.width;) {
-    const bool together = Q > 1 && x + Q <= tile.left + tile.width && x >= r && x + Q - 1 + r < g.width;
-    const int64_t pixels = together ? Q : 1;
-    const int64_t first = std::max<int64_t>(r - x, 0), last = std::min(k, g.width + r - x);
-    for (int64_t y = tile.top; y < tile.top + tile.height; ++y) {
+    int64_t base,
+    std::vector<A>& buffer) {
+  constexpr int64_t padded = V * Vector<A>::lanes;
+  const int64_t r = g.radius(), k = g.kernel_size, first = base + tile.top * to.h + tile.left * to.w;
+  const bool in_place = readable_in_place<A>(to, count);
+  const int64_t row = in_place ? to.h : tile.width * padded, column = in_place ? to.w : padded;
+  if (!in_place) buffer.resize(tile.height * row);
+  A* start = in_place ? static_cast<A*>(to.data) + first : buffer.data();
+  for (int64_t x = 0; x < tile.width;) {
+    const int64_t qx = tile.left + x;
+    const bool together = Q > 1 && x + Q <= tile.width && qx >= r && qx + Q - 1 + r < g.width;
+    const int64_t left = std::max<int64_t>(r - qx, 0), right = std::min(k, g.width + r - qx);
+    for (int64_t y = 0; y < tile.height; ++y) {
+      const int64_t qy = tile.top + y;
+      A* sums = start + y * row + x * column;
       if (together)
-        gather_features_gradient<A, Q, V>(g, y, x, 0, k + Q - 1, near, weights, grad, sums);
+        gather_features_gradient<A, Q, V>(g, qy, qx, 0, k + Q - 1, near, weights, grad, sums, column);
       else
-        gather_features_gradient<A, 1, V>(g, y, x, first, last, near, weights, grad, sums);
-      for (int64_t q = 0; q < pixels; ++q)
-        write_strided(to, base + y * to.h + (x + q) * to.w, to.c, sums + q * V * Vector<A>::lanes, count);
+        gather_features_gradient<A, 1, V>(g, qy, qx, left, right, near, weights, grad, sums, column);
     }
-    x += pixels;
+    x += together ? Q : 1;
   }
+  if (!in_place)
+    for (int64_t y = 0; y < tile.height; ++y)
+      write_row(to, first + y * to.h, start + y * row, padded, tile.width, count);
 }
 
 // out[t·subs + s] += Σ_c grad[s][c]·x[tap t][c] for T taps and S sub-pixels.
@@ -358,6 +375,7 @@ void kernel_gradients(
       const A* pixel =
           grad.base + (tile.top + y - near.top) * grad.row + (tile.left + x - near.left) * grad.column;
       A* out = gradients + (y * tile.width + x) * padded_weights<A>(g);
+      for (int64_t s = 0; s < subs; ++s) prefetch(pixel + 2 * grad.column + grad.subpixel[s], vectors);
       for (int64_t s = 0; s < subs; s += kOutputs) {
         const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
         const A* slopes[kOutputs];
@@ -388,10 +406,11 @@ void backward(
     const View* valid,
     const View* features_gradient,
     const KernelLayout* kernels_gradient) {
-  const Tiles tiles(g, kBackwardRows, kBackwardColumns);
+  const bool planes = grad.c != 1; // as in forward
+  const Tiles tiles(g, kBackwardRows, planes ? 2 * kBackwardColumns : kBackwardColumns);
   const int64_t per_pixel = padded_weights<A>(g), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
-    std::vector<A> weights, own_weights, raw, gradients, near_known, known, packed, packed_grad;
+    std::vector<A> weights, own_weights, raw, gradients, near_known, known, packed, packed_grad, sums;
     std::vector<int64_t> subpixel;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t n = tiles.picture(item);
@@ -417,7 +436,7 @@ void backward(
                 const View& to = *features_gradient;
                 const auto write = [&](auto Q) {
                   features_gradient_tile<A, Q.value, V.value>(
-                      g, tile, near, weights.data(), slopes, count, to, n * to.n + c0 * to.c);
+                      g, tile, near, weights.data(), slopes, count, to, n * to.n + c0 * to.c, sums);
                 };
                 if (g.kernel_size > 3)
                   write(std::integral_constant<int, 4>());
@@ -435,18 +454,19 @@ void backward(
         // Sums over channels are the cheaper the longer they are; but what has to be packed is packed once,
         // block by block, for both gradients.
         const bool apart = readable_in_place<A>(grad, group_channels);
-        for_each_block<A>(group_channels, kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
-          const int64_t c0 = group * group_channels + c;
-          if (apart && !features_gradient) return;
-          const GradPixels<A> slopes = slopes_of(c0, count, vectors);
-          if (features_gradient) to_features(c0, count, vectors, slopes);
-          if (kernels_gradient && !apart) to_kernels(c0, count, vectors, slopes);
-        });
         if (kernels_gradient && apart)
           for_each_block<A>(group_channels, kLongVectors, [&](int64_t c, int64_t count, int64_t vectors) {
             const int64_t c0 = group * group_channels + c;
             to_kernels(c0, count, vectors, slopes_of(c0, count, vectors));
           });
+        for_each_block<A>(
+            group_channels, planes ? 2 : kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
+              const int64_t c0 = group * group_channels + c;
+              if (apart && !features_gradient) return;
+              const GradPixels<A> slopes = slopes_of(c0, count, vectors);
+              if (features_gradient) to_features(c0, count, vectors, slopes);
+              if (kernels_gradient && !apart) to_kernels(c0, count, vectors, slopes);
+            });
         if (!kernels_gradient) continue;
         if (normalizer != Normalizer::none) {
           if (normalizer != Normalizer::softmax) read_weights(kernels, base, tile, g, raw);

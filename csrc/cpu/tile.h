@@ -6,6 +6,7 @@
 #pragma once
 
 #include "../carafe.h"
+#include "vector.h"
 
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
@@ -96,6 +97,29 @@ void pack_valid(const View& valid, int64_t n, const Rect& window, const Geometry
   });
 }
 
+// Gathers `pixels` neighbours in a row, a vector of channels each, of which `count` exist and the others
+// become 0, into a buffer that holds a pixel every `padded` numbers. The counterpart of `write_row`.
+template <class A, class T>
+void pack_row(
+    const T* from, int64_t column, int64_t plane, int64_t pixels, int64_t count, int64_t padded, A* out) {
+  using Vec = Vector<A>;
+  for (int64_t p0 = 0; p0 < pixels; p0 += Vec::lanes) {
+    const int64_t width = std::min<int64_t>(Vec::lanes, pixels - p0);
+    typename Vec::type square[Vec::lanes] = {};
+    for (int64_t c = 0; c < count; ++c) {
+      A line[Vec::lanes] = {};
+      const T* source = from + p0 * column + c * plane;
+      if (column == 1 && width == Vec::lanes)
+        convert(source, line, Vec::lanes);
+      else
+        for (int64_t p = 0; p < width; ++p) line[p] = static_cast<A>(source[p * column]);
+      square[c] = Vec::load(line);
+    }
+    Vec::transpose(square);
+    for (int64_t p = 0; p < width; ++p) Vec::store(out + (p0 + p) * padded, square[p]);
+  }
+}
+
 // features[n, c0 : c0 + count] over `window`, `padded` channels a pixel. Pixels outside the image and, given
 // known (valid over the window), unknown ones become zero by selection: what lies there is never read into a
 // product.
@@ -111,41 +135,43 @@ Pixels<A> pack_features(
     const A* known,
     std::vector<A>& out) {
   out.resize(window.area() * padded);
+  const Rect in = window.clipped(g);
+  const int64_t first = in.left - window.left, last = first + in.width, line = window.width * padded;
+  for (int64_t y = 0; y < window.height; ++y) {
+    A* row = out.data() + y * line;
+    const bool inside = window.top + y >= 0 && window.top + y < g.height;
+    std::fill(row, row + (inside ? first : window.width) * padded, A(0));
+    if (inside) std::fill(row + last * padded, row + line, A(0));
+  }
   with_type(features.dtype, [&](auto* tag) {
     using T = std::remove_pointer_t<decltype(tag)>;
-    const T* from = static_cast<const T*>(features.data) + n * features.n + c0 * features.c;
-    const Rect in = window.clipped(g);
-    for (int64_t y = 0; y < window.height; ++y) {
-      A* row = out.data() + y * window.width * padded;
-      const int64_t source_y = window.top + y;
-      if (source_y < 0 || source_y >= g.height) {
-        std::fill(row, row + window.width * padded, A(0));
-        continue;
-      }
-      const int64_t first = in.left - window.left, last = first + in.width;
-      std::fill(row, row + first * padded, A(0));
-      std::fill(row + last * padded, row + window.width * padded, A(0));
-      const T* source = from + source_y * features.h + window.left * features.w;
-      if (features.c == 1) {
-        for (int64_t x = first; x < last; ++x) {
-          const T* pixel = source + x * features.w;
-          A* to = row + x * padded;
-          convert(pixel, to, count);
+    const T* from = static_cast<const T*>(features.data) + n * features.n + c0 * features.c +
+        in.top * features.h + in.left * features.w;
+    A* corner = out.data() + (in.top - window.top) * line + first * padded;
+    if (features.c == 1) {
+      for (int64_t y = 0; y < in.height; ++y)
+        for (int64_t x = 0; x < in.width; ++x) {
+          A* to = corner + y * line + x * padded;
+          convert(from + y * features.h + x * features.w, to, count);
           for (int64_t c = count; c < padded; ++c) to[c] = A(0);
         }
-      } else {
-        for (int64_t c = 0; c < count; ++c)
-          for (int64_t x = first; x < last; ++x)
-            row[x * padded + c] = static_cast<A>(source[c * features.c + x * features.w]);
-        for (int64_t c = count; c < padded; ++c)
-          for (int64_t x = first; x < last; ++x) row[x * padded + c] = A(0);
-      }
-      if (known)
-        for (int64_t x = first; x < last; ++x)
-          if (!(known[y * window.width + x] > A(0)))
-            std::fill(row + x * padded, row + (x + 1) * padded, A(0));
+      return;
     }
+    constexpr int64_t lanes = Vector<A>::lanes; // few planes at a time: each lies in pages of its own
+    for (int64_t c = 0; c < padded; c += lanes)
+      for (int64_t y = 0; y < in.height; ++y)
+        pack_row(
+            from + c * features.c + y * features.h,
+            features.w,
+            features.c,
+            in.width,
+            std::min(lanes, count - c),
+            padded,
+            corner + y * line + c);
   });
+  if (known)
+    for (int64_t p = 0; p < window.area(); ++p)
+      if (!(known[p] > A(0))) std::fill(out.begin() + p * padded, out.begin() + (p + 1) * padded, A(0));
   return {out.data(), window.width * padded, padded};
 }
 
@@ -159,6 +185,37 @@ void write_strided(const View& to, int64_t offset, int64_t stride, const A* from
       convert(from, target, count);
     else
       for (int64_t i = 0; i < count; ++i) target[i * stride] = static_cast<T>(from[i]);
+  });
+}
+
+// Writes `pixels` neighbours in a row, of `count` channels each, from a buffer that holds a pixel every
+// `pixel` numbers, whole vectors. Where the width is innermost (NCHW), squares of pixels and channels are
+// transposed, so that memory is written a vector at a time.
+template <class A>
+void write_row(const View& to, int64_t offset, const A* from, int64_t pixel, int64_t pixels, int64_t count) {
+  if (to.w != 1 || pixels == 1) {
+    for (int64_t p = 0; p < pixels; ++p) write_strided(to, offset + p * to.w, to.c, from + p * pixel, count);
+    return;
+  }
+  using Vec = Vector<A>;
+  with_type(to.dtype, [&](auto* tag) {
+    using T = std::remove_pointer_t<decltype(tag)>;
+    for (int64_t c0 = 0; c0 < count; c0 += Vec::lanes)
+      for (int64_t p0 = 0; p0 < pixels; p0 += Vec::lanes) {
+        const int64_t width = std::min<int64_t>(Vec::lanes, pixels - p0);
+        typename Vec::type square[Vec::lanes] = {};
+        for (int64_t p = 0; p < width; ++p) square[p] = Vec::load(from + (p0 + p) * pixel + c0);
+        Vec::transpose(square);
+        T* target = static_cast<T*>(to.data) + offset + p0 + c0 * to.c;
+        for (int64_t c = 0; c < std::min<int64_t>(Vec::lanes, count - c0); ++c, target += to.c) {
+          A line[Vec::lanes];
+          Vec::store(line, square[c]);
+          if (width == Vec::lanes)
+            convert(line, target, Vec::lanes);
+          else
+            convert(line, target, width);
+        }
+      }
   });
 }
 

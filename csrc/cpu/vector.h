@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace inpaint::cpu {
 
@@ -36,6 +37,22 @@ struct Vector {
           __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
   }
 
+  // Turns rows into columns: lane j of values[i] and lane i of values[j] change places. Blocks of half the
+  // size are exchanged, then the blocks in them, down to single lanes.
+  static void transpose(type* values) { transpose_blocks<lanes / 2>(values); }
+  template <int Step>
+  static void transpose_blocks(type* values) {
+    for (int i = 0; i < lanes; ++i)
+      if (!(i & Step)) exchange<Step>(values[i], values[i + Step], std::make_integer_sequence<int, lanes>());
+    if constexpr (Step > 1) transpose_blocks<Step / 2>(values);
+  }
+  template <int Step, int... I>
+  static void exchange(type& a, type& b, std::integer_sequence<int, I...>) {
+    const type upper = __builtin_shufflevector(a, b, ((I & Step) ? lanes + I - Step : I)...);
+    b = __builtin_shufflevector(a, b, ((I & Step) ? lanes + I : I + Step)...);
+    a = upper;
+  }
+
   // A tree of halves: a loop over the lanes would be one long chain of additions.
   static A sum(type value) {
     A parts[lanes];
@@ -45,6 +62,18 @@ struct Vector {
     return parts[0];
   }
 };
+
+// Asks for vectors that are about to be read or written. Outputs and their gradients are larger than the
+// caches near the core, and blocks of channels skip through them in steps that the processor does not
+// foresee. An address beyond the end of a tensor does no harm.
+template <class A>
+inline void prefetch(const A* from, int64_t vectors) {
+  for (int64_t v = 0; v < vectors; ++v) __builtin_prefetch(from + v * Vector<A>::lanes);
+}
+template <class A>
+inline void prefetch_to_write(A* to, int64_t vectors) {
+  for (int64_t v = 0; v < vectors; ++v) __builtin_prefetch(to + v * Vector<A>::lanes, 1);
+}
 
 inline double exponential(double x) { return std::exp(x); }
 
