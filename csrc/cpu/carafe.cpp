@@ -4,12 +4,12 @@
 // that they write, so results are the same for every number of threads. Per item and group: get the weights
 // of the tile, then go through the channels in blocks of a few vector registers. All σ² output pixels of a
 // source pixel read the same window of features, so each loaded vector is used σ² times.
-#include "../carafe.h"
+#include "../operators.h"
 #include "kernels.h"
 #include "tile.h"
 #include "vector.h"
 
-#include <tuple>
+#include <vector>
 
 namespace inpaint::cpu {
 namespace {
@@ -156,14 +156,12 @@ Pixels<A> feature_pixels(
 }
 
 template <class A>
-void forward(
-    const Geometry& g,
-    const View& features,
-    const KernelLayout& kernels,
-    Normalizer normalizer,
-    const View* valid,
-    const View& output,
-    const View* output_valid) {
+void forward(const Reassembly& call, const View& output, const View* output_valid) {
+  const Geometry& g = call.geometry;
+  const View& features = call.features;
+  const KernelLayout& kernels = call.kernels;
+  const Normalizer normalizer = call.normalizer;
+  const View* valid = call.valid;
   const bool planes = output.c != 1; // NCHW: few planes at a time, long runs in each
   const Tiles tiles(g, kTile, planes ? 4 * kTile : kTile);
   const int64_t subs = g.subpixels(), group_channels = g.channels_per_group();
@@ -398,14 +396,15 @@ void kernel_gradients(
 
 template <class A>
 void backward(
-    const Geometry& g,
+    const Reassembly& call,
     const View& grad,
-    const View& features,
-    const KernelLayout& kernels,
-    Normalizer normalizer,
-    const View* valid,
     const View* features_gradient,
     const KernelLayout* kernels_gradient) {
+  const Geometry& g = call.geometry;
+  const View& features = call.features;
+  const KernelLayout& kernels = call.kernels;
+  const Normalizer normalizer = call.normalizer;
+  const View* valid = call.valid;
   const bool planes = grad.c != 1; // as in forward
   const Tiles tiles(g, kBackwardRows, planes ? 2 * kBackwardColumns : kBackwardColumns);
   const int64_t per_pixel = padded_weights<A>(g), group_channels = g.channels_per_group();
@@ -485,212 +484,30 @@ void backward(
   });
 }
 
-// ---------------------------------------------------------------------------------------------------------
-// The operators
-// ---------------------------------------------------------------------------------------------------------
-
-// Sums are kept in float64 if any operand is float64, in float32 otherwise.
 template <class F>
-void with_sum_type(const F& f, const Tensor& a, const Tensor& b) {
-  if (a.scalar_type() == ScalarType::Double || b.scalar_type() == ScalarType::Double)
+void with_sum_type(const Reassembly& call, const F& f) {
+  if (call.in_double)
     f(double());
   else
     f(float());
 }
 
-bool is_empty(const Geometry& g) { return g.batch * g.channels * g.height * g.width == 0; }
-
-Tensor new_output(const Tensor& features, const Geometry& g) {
-  return empty_with_format_of(
-      features, g.batch, g.channels, g.scale * g.height, g.scale * g.width, features.scalar_type());
-}
-
-Tensor carafe(
-    const Tensor& features, const Tensor& kernels, int64_t kernel_size, int64_t groups, int64_t scale) {
-  const Geometry g = check_features("carafe", features, kernel_size, groups, scale);
-  check_kernels("carafe", kernels, g);
-  Tensor output = new_output(features, g);
-  if (is_empty(g)) return output;
-  const auto layout = KernelLayout::of_kernels(kernels, g);
-  with_sum_type(
-      [&](auto a) {
-        forward<decltype(a)>(
-            g, view_of(features), layout, Normalizer::none, nullptr, view_of(output), nullptr);
-      },
-      features,
-      kernels);
-  return output;
-}
-
-std::tuple<Tensor, std::optional<Tensor>> fused_forward(
-    const Tensor& features,
-    const Tensor& logits,
-    int64_t kernel_size,
-    int64_t groups,
-    int64_t scale,
-    const std::string& normalizer_name,
-    const Tensor* valid) {
-  const char* op = "carafe_fused";
-  const Geometry g = check_features(op, features, kernel_size, groups, scale);
-  check_logits(op, logits, g);
-  if (valid) check_valid(op, *valid, g);
-  const Normalizer normalizer = parse_normalizer(op, normalizer_name);
-  Tensor output = new_output(features, g);
-  std::optional<Tensor> output_valid;
-  if (valid) {
-    const int64_t sizes[] = {g.batch, 1, g.scale * g.height, g.scale * g.width};
-    output_valid = torch::stable::new_empty(*valid, {sizes, 4});
-  }
-  if (g.batch * g.height * g.width == 0 || (is_empty(g) && !valid)) return {output, output_valid};
-  const auto layout = KernelLayout::of_logits(logits, g);
-  const View valid_view = valid ? view_of(*valid) : View{};
-  const View output_valid_view = valid ? view_of(*output_valid) : View{};
-  with_sum_type(
-      [&](auto a) {
-        forward<decltype(a)>(
-            g,
-            view_of(features),
-            layout,
-            normalizer,
-            valid ? &valid_view : nullptr,
-            view_of(output),
-            valid ? &output_valid_view : nullptr);
-      },
-      features,
-      logits);
-  return {output, output_valid};
-}
-
-Tensor carafe_fused(
-    const Tensor& features,
-    const Tensor& logits,
-    int64_t kernel_size,
-    int64_t groups,
-    int64_t scale,
-    const std::string& normalizer) {
-  return std::get<0>(fused_forward(features, logits, kernel_size, groups, scale, normalizer, nullptr));
-}
-
-std::tuple<Tensor, Tensor> carafe_fused_masked(
-    const Tensor& features,
-    const Tensor& logits,
-    int64_t kernel_size,
-    int64_t groups,
-    int64_t scale,
-    const std::string& normalizer,
-    const Tensor& valid) {
-  auto [output, output_valid] =
-      fused_forward(features, logits, kernel_size, groups, scale, normalizer, &valid);
-  return {output, *output_valid};
-}
-
-Tensor new_gradient(const Tensor& of, bool wanted) {
-  if (!wanted) {
-    const int64_t none[] = {0};
-    return torch::stable::new_empty(of, {none, 1});
-  }
-  return empty_with_format_of(of, of.size(0), of.size(1), of.size(2), of.size(3), of.scalar_type());
-}
-
-// Both backward operators; `layout_of` says how the second operand is laid out.
-template <class LayoutOf>
-std::tuple<Tensor, Tensor> backward_of(
-    const Geometry& g,
-    const Tensor& grad,
-    const Tensor& features,
-    const Tensor& kernels,
-    LayoutOf layout_of,
-    Normalizer normalizer,
-    const Tensor* valid,
-    bool features_wanted,
-    bool kernels_wanted) {
-  Tensor features_gradient = new_gradient(features, features_wanted);
-  Tensor kernels_gradient = new_gradient(kernels, kernels_wanted);
-  if (is_empty(g)) {
-    if (kernels_wanted) torch::stable::zero_(kernels_gradient); // no channels: nothing depends on them
-    return {features_gradient, kernels_gradient};
-  }
-  const View valid_view = valid ? view_of(*valid) : View{};
-  const View to_features = features_wanted ? view_of(features_gradient) : View{};
-  const KernelLayout layout = layout_of(kernels, g);
-  const KernelLayout to_kernels = kernels_wanted ? layout_of(kernels_gradient, g) : KernelLayout{};
-  with_sum_type(
-      [&](auto a) {
-        backward<decltype(a)>(
-            g,
-            view_of(grad),
-            view_of(features),
-            layout,
-            normalizer,
-            valid ? &valid_view : nullptr,
-            features_wanted ? &to_features : nullptr,
-            kernels_wanted ? &to_kernels : nullptr);
-      },
-      features,
-      kernels);
-  return {features_gradient, kernels_gradient};
-}
-
-std::tuple<Tensor, Tensor> carafe_backward(
-    const Tensor& grad,
-    const Tensor& features,
-    const Tensor& kernels,
-    int64_t kernel_size,
-    int64_t groups,
-    int64_t scale,
-    bool features_wanted,
-    bool kernels_wanted) {
-  const char* op = "carafe_backward";
-  const Geometry g = check_features(op, features, kernel_size, groups, scale);
-  check_kernels(op, kernels, g);
-  check_grad(op, grad, g);
-  return backward_of(
-      g,
-      grad,
-      features,
-      kernels,
-      KernelLayout::of_kernels,
-      Normalizer::none,
-      nullptr,
-      features_wanted,
-      kernels_wanted);
-}
-
-std::tuple<Tensor, Tensor> carafe_fused_backward(
-    const Tensor& grad,
-    const Tensor& features,
-    const Tensor& logits,
-    int64_t kernel_size,
-    int64_t groups,
-    int64_t scale,
-    const std::string& normalizer,
-    const std::optional<Tensor>& valid,
-    bool features_wanted,
-    bool logits_wanted) {
-  const char* op = "carafe_fused_backward";
-  const Geometry g = check_features(op, features, kernel_size, groups, scale);
-  check_logits(op, logits, g);
-  check_grad(op, grad, g);
-  if (valid) check_valid(op, *valid, g);
-  return backward_of(
-      g,
-      grad,
-      features,
-      logits,
-      KernelLayout::of_logits,
-      parse_normalizer(op, normalizer),
-      valid ? &*valid : nullptr,
-      features_wanted,
-      logits_wanted);
-}
-
 } // namespace
+
+struct Cpu {
+  static void forward(const Reassembly& call, const View& output, const View* output_valid) {
+    with_sum_type(call, [&](auto a) { cpu::forward<decltype(a)>(call, output, output_valid); });
+  }
+  static void backward(
+      const Reassembly& call,
+      const View& grad,
+      const View* features_gradient,
+      const KernelLayout* kernels_gradient) {
+    with_sum_type(
+        call, [&](auto a) { cpu::backward<decltype(a)>(call, grad, features_gradient, kernels_gradient); });
+  }
+};
+
 } // namespace inpaint::cpu
 
-STABLE_TORCH_LIBRARY_IMPL(inpaint, CPU, m) {
-  m.impl("carafe", TORCH_BOX(&inpaint::cpu::carafe));
-  m.impl("carafe_backward", TORCH_BOX(&inpaint::cpu::carafe_backward));
-  m.impl("carafe_fused", TORCH_BOX(&inpaint::cpu::carafe_fused));
-  m.impl("carafe_fused.masked", TORCH_BOX(&inpaint::cpu::carafe_fused_masked));
-  m.impl("carafe_fused_backward", TORCH_BOX(&inpaint::cpu::carafe_fused_backward));
-}
+STABLE_TORCH_LIBRARY_IMPL(inpaint, CPU, m) { inpaint::register_operators<inpaint::cpu::Cpu>(m); }

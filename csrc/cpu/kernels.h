@@ -15,32 +15,6 @@ inline int64_t padded_weights(const Geometry& g) {
   return (g.taps() * g.subpixels() + lanes - 1) / lanes * lanes;
 }
 
-// Where the number for (group, tap, sub-pixel, h, w) lies in `kernels` [N, G·k², σH, σW] or in `logits`
-// [N, G·k²·σ², H, W] (pixel-shuffle order): one formula serves both.
-struct KernelLayout {
-  View view;
-  int64_t tap;                   // stride between taps; a group is k² taps further
-  int64_t h, w;                  // strides between source pixels
-  std::vector<int64_t> subpixel; // offsets of the sub-pixels
-
-  static KernelLayout of_kernels(const Tensor& kernels, const Geometry& g) {
-    const View v = view_of(kernels);
-    KernelLayout layout{v, v.c, g.scale * v.h, g.scale * v.w, {}};
-    for (int64_t i = 0; i < g.scale; ++i)
-      for (int64_t j = 0; j < g.scale; ++j) layout.subpixel.push_back(i * v.h + j * v.w);
-    return layout;
-  }
-  static KernelLayout of_logits(const Tensor& logits, const Geometry& g) {
-    const View v = view_of(logits);
-    KernelLayout layout{v, g.subpixels() * v.c, v.h, v.w, {}};
-    for (int64_t s = 0; s < g.subpixels(); ++s) layout.subpixel.push_back(s * v.c);
-    return layout;
-  }
-  int64_t offset(int64_t n, int64_t group, const Geometry& g) const {
-    return n * view.n + group * g.taps() * tap;
-  }
-};
-
 // Visits every number of a rectangle in the order of memory, as far as a loop order can follow it:
 // f(position in the buffer, element offset).
 template <class F>
@@ -53,27 +27,28 @@ inline void for_each_weight(
     const F& f) {
   const int64_t taps = g.taps(), subs = g.subpixels();
   const int64_t start = base + rect.top * layout.h + rect.left * layout.w;
+  std::vector<int64_t> subpixel(subs);
+  for (int64_t s = 0; s < subs; ++s) subpixel[s] = layout.subpixel(s, g);
   if (layout.tap < layout.w || rect.width == 1) { // channels_last: a pixel's numbers are neighbours
     for (int64_t y = 0; y < rect.height; ++y)
       for (int64_t x = 0; x < rect.width; ++x)
         for (int64_t t = 0; t < taps; ++t)
           for (int64_t s = 0; s < subs; ++s)
             f((y * rect.width + x) * per_pixel + t * subs + s,
-              start + y * layout.h + x * layout.w + t * layout.tap + layout.subpixel[s]);
+              start + y * layout.h + x * layout.w + t * layout.tap + subpixel[s]);
   } else {
     for (int64_t t = 0; t < taps; ++t)
       for (int64_t y = 0; y < rect.height; ++y)
         for (int64_t s = 0; s < subs; ++s)
           for (int64_t x = 0; x < rect.width; ++x)
             f((y * rect.width + x) * per_pixel + t * subs + s,
-              start + y * layout.h + x * layout.w + t * layout.tap + layout.subpixel[s]);
+              start + y * layout.h + x * layout.w + t * layout.tap + subpixel[s]);
   }
 }
 
 // Do a pixel's numbers lie in one run, as in channels_last logits? Then base + y·h + x·w is its first.
 inline bool has_runs(const KernelLayout& layout, const Geometry& g) {
-  return layout.tap == g.subpixels() && (layout.subpixel.size() < 2 || layout.subpixel[1] == 1) &&
-      layout.subpixel.back() == g.subpixels() - 1;
+  return layout.tap == g.subpixels() && (g.scale == 1 || (layout.sub_w == 1 && layout.sub_h == g.scale));
 }
 
 template <class A>

@@ -13,21 +13,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 #include <type_traits>
 #include <vector>
 
 namespace inpaint::cpu {
-
-// A rank-4 tensor as bare memory.
-struct View {
-  void* data;
-  ScalarType dtype;
-  int64_t n, c, h, w; // strides in elements
-};
-
-inline View view_of(const Tensor& t) {
-  return {t.data_ptr(), t.scalar_type(), t.stride(0), t.stride(1), t.stride(2), t.stride(3)};
-}
 
 // Copies `count` neighbouring numbers from one type to another.
 template <class From, class To>
@@ -53,7 +43,7 @@ inline void with_type(ScalarType dtype, const F& f) {
     case ScalarType::Double: return f(static_cast<double*>(nullptr));
     case ScalarType::BFloat16: return f(static_cast<c10::BFloat16*>(nullptr));
     case ScalarType::Half: return f(static_cast<c10::Half*>(nullptr));
-    default: fail("inpaint: unsupported dtype"); // the checks at the door let no other through
+    default: throw std::logic_error("inpaint: unsupported dtype"); // the checks at the door let none through
   }
 }
 
