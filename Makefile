@@ -1,13 +1,18 @@
 # make app     environment, operator, then the page at http://127.0.0.1:7860
 # make test    the same environment with the development tools, then the tests
 # make lint    ruff, mypy and clang-format, changing nothing;  make format  rewrites the files
-# make bench   times the operator;  make clean  removes what was built;  make distclean  the environment too
+# make bench   times the operator
+# make cuda    compiles the CUDA kernels for every architecture of CUDA_ARCHS (needs nvcc, no GPU)
+# make asan    runs the CUDA kernels on the CPU under AddressSanitizer
+# make clean  removes what was built;  make distclean  the environment too
 #
 # Settings: make app PYTHON=python3.12 ; make test ARGS="-k masks" ; make app ARGS="--help"
 # pip reads its index, cache and proxy settings from your own pip configuration.
 
 PYTHON ?= python3
 ARGS ?=
+# From Turing on, and PTX from which drivers make code for what comes later.
+CUDA_ARCHS ?= 7.5 8.0 8.6 8.9 9.0 10.0 12.0+PTX
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,10 +21,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 OPERATOR := $(VENV)/.operator-built
 
-CXX_SOURCES = $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CXX_SOURCES = $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 PYTHON_SOURCES = $(wildcard *.py) benchmarks inpaint tests
 
-.PHONY: app test lint format bench clean distclean
+.PHONY: app test lint format bench cuda asan clean distclean
 .NOTPARALLEL: # two pips at work in one environment would break it
 
 app: $(RUNTIME) $(OPERATOR)
@@ -41,6 +46,18 @@ format: $(DEVELOPMENT)
 
 bench: $(RUNTIME) $(OPERATOR)
 	$(BIN)/python benchmarks/carafe.py $(ARGS)
+
+cuda: $(RUNTIME)
+	INPAINT_OPS=reference TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHS)" \
+	$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.cuda
+
+# The interpreter is not built with AddressSanitizer, so its run-time library has to be there first, and the one of
+# C++ exceptions with it. A context that is left for good looks like a leak.
+asan: $(DEVELOPMENT) $(OPERATOR)
+	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
+	INPAINT_EMULATOR_FLAGS="-O1 -g -fsanitize=address -fno-omit-frame-pointer" \
+	$(BIN)/python -m pytest tests/ops -k emulated $(ARGS)
 
 # Compiles the operator and says what is in use. The stamp only spares a second telling: a library that is
 # missing or stale is built when the package is imported.

@@ -6,13 +6,14 @@ of partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import library, reference
+from . import cuda, library, reference
 
 NORMALIZERS = ("softmax", "sigmoid", "sigmoid_normalized")
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -104,11 +105,11 @@ def carafe_fused(
 
 def implementation(device: torch.device | str = "cpu") -> str:
     """`compiled` or `reference`: what runs for tensors on this device."""
-    return "compiled" if _COMPILED and torch.device(device).type == "cpu" else "reference"
+    return "compiled" if torch.device(device).type in _KERNELS else "reference"
 
 
 def _has_kernel(features: Tensor) -> bool:
-    return _COMPILED and features.device.type in ("cpu", "meta")
+    return features.device.type in _KERNELS
 
 
 def _check(op: str, features: Tensor, kernel_size: int, groups: int, scale: int) -> None:
@@ -230,23 +231,9 @@ def _setup_carafe(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(features, kernels)
 
 
-def _carafe_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = ctx.needs_input_grad[:2]
-    gradients = torch.ops.inpaint.carafe_backward(grad, *ctx.saved_tensors, *ctx.numbers, *wanted)
-    return (*_only(gradients, wanted), None, None, None)
-
-
 def _setup_fused(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     features, logits, *ctx.settings = inputs
     ctx.save_for_backward(features, logits)
-
-
-def _fused_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = ctx.needs_input_grad[:2]
-    gradients = torch.ops.inpaint.carafe_fused_backward(
-        grad, *ctx.saved_tensors, *ctx.settings, None, *wanted
-    )
-    return (*_only(gradients, wanted), None, None, None, None)
 
 
 def _setup_masked(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -255,10 +242,22 @@ def _setup_masked(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.mark_non_differentiable(output[1])
 
 
-def _masked_gradient(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _carafe_gradient(backward: Any, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = ctx.needs_input_grad[:2]
+    gradients = backward(grad, *ctx.saved_tensors, *ctx.numbers, *wanted)
+    return (*_only(gradients, wanted), None, None, None)
+
+
+def _fused_gradient(backward: Any, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = ctx.needs_input_grad[:2]
+    gradients = backward(grad, *ctx.saved_tensors, *ctx.settings, None, *wanted)
+    return (*_only(gradients, wanted), None, None, None, None)
+
+
+def _masked_gradient(backward: Any, ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     features, logits, valid = ctx.saved_tensors
     wanted = ctx.needs_input_grad[:2]
-    gradients = torch.ops.inpaint.carafe_fused_backward(grad, features, logits, *ctx.settings, valid, *wanted)
+    gradients = backward(grad, features, logits, *ctx.settings, valid, *wanted)
     return (*_only(gradients, wanted), None, None, None, None, None)
 
 
@@ -289,8 +288,12 @@ def _autocast(op: Any, device_type: str) -> Any:
     return cast_and_call
 
 
-def _register() -> torch.library.Library:
-    ops = torch.ops.inpaint
+def register(namespace: str) -> torch.library.Library:
+    """Tells torch the operators' fakes, gradients and autocast rules, for as long as the result is kept.
+
+    `namespace` is `inpaint`, or that of other libraries with the same schemas.
+    """
+    ops = getattr(torch.ops, namespace)
     fakes: dict[str, Callable[..., Any]] = {
         "carafe": _carafe_fake,
         "carafe_backward": _carafe_backward_fake,
@@ -299,15 +302,17 @@ def _register() -> torch.library.Library:
         "carafe_fused_backward": _fused_backward_fake,
     }
     for name, fake in fakes.items():
-        torch.library.register_fake(f"inpaint::{name}", fake)
-    torch.library.register_autograd("inpaint::carafe", _carafe_gradient, setup_context=_setup_carafe)
-    torch.library.register_autograd("inpaint::carafe_fused", _fused_gradient, setup_context=_setup_fused)
-    torch.library.register_autograd(
-        "inpaint::carafe_fused.masked", _masked_gradient, setup_context=_setup_masked
-    )
+        torch.library.register_fake(f"{namespace}::{name}", fake)
+    for name, gradient, setup, backward in (
+        ("carafe", _carafe_gradient, _setup_carafe, ops.carafe_backward),
+        ("carafe_fused", _fused_gradient, _setup_fused, ops.carafe_fused_backward),
+        ("carafe_fused.masked", _masked_gradient, _setup_masked, ops.carafe_fused_backward),
+    ):
+        formula = functools.partial(gradient, backward)
+        torch.library.register_autograd(f"{namespace}::{name}", formula, setup_context=setup)
     for name in ("carafe_backward", "carafe_fused_backward"):
-        torch.library.register_autograd(f"inpaint::{name}", _no_second_order)
-    registry = torch.library.Library("inpaint", "FRAGMENT")
+        torch.library.register_autograd(f"{namespace}::{name}", _no_second_order)
+    registry = torch.library.Library(namespace, "FRAGMENT")
     for device in ("cpu", "cuda"):
         key = f"Autocast{device.upper()}"
         registry.impl("carafe", _autocast(ops.carafe.default, device), key)
@@ -316,5 +321,7 @@ def _register() -> torch.library.Library:
     return registry
 
 
-_COMPILED = library.load()
-_REGISTRY = _register() if _COMPILED else None  # torch forgets the rules when this is collected
+_KERNELS: set[str] = set()  # the devices that have some
+if library.load():
+    _REGISTRY = register("inpaint")  # torch forgets the rules when this is collected
+    _KERNELS |= {"cpu", "meta"} | ({"cuda"} if cuda.load() else set())

@@ -21,12 +21,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 # The oldest torch whose stable ABI the sources use: 2.11.
-_TORCH_TARGET_VERSION = "0x020b000000000000"
+ABI_FLAGS = ("-DTORCH_TARGET_VERSION=0x020b000000000000",)
 
 TWIN_COST = "about 50 to 150 times slower on a CPU in the operator, 2 to 10 times in a whole network"
 
@@ -51,9 +52,23 @@ def has_compiler() -> bool:
     return shutil.which(os.environ.get("CXX", "cl" if os.name == "nt" else "c++")) is not None
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a library is made from. All of it is in the key under which the cache keeps the result."""
+
+    name: str
+    sources: tuple[Path, ...]
+    watched: tuple[Path, ...]  # sources and the headers they include
+    flags: tuple[str, ...]
+    cuda_flags: tuple[str, ...] = ()
+    link_flags: tuple[str, ...] = ()
+    include: tuple[Path, ...] = ()
+    tools: tuple[str, ...] = ()  # other things that the result depends on
+
+
 def _compile_flags() -> list[str]:
     # Contracting a·b + c is the compilers' default and wanted; -ffast-math is not: NaN must stay NaN.
-    flags = ["-O3", "-std=c++20", "-fno-math-errno", f"-DTORCH_TARGET_VERSION={_TORCH_TARGET_VERSION}"]
+    flags = ["-O3", "-std=c++20", "-fno-math-errno", "-fvisibility=hidden", *ABI_FLAGS]
     if platform.machine().lower() in ("x86_64", "amd64"):
         flags += ["-march=native", "-mprefer-vector-width=512"]
     return flags
@@ -68,19 +83,31 @@ def _processor() -> str:
     return platform.processor()
 
 
-def library_path() -> Path:
-    """Where the library for these sources, this torch and this processor is kept (it may not exist yet)."""
+def cpu_recipe() -> Recipe:
+    """The library with the schemas and the CPU's kernels, for this machine's processor."""
     folder = sources_folder()
+    files = sorted([*folder.glob("*.*"), *folder.glob("cpu/*.*")])
+    sources = tuple(file for file in files if file.suffix == ".cpp")
+    headers = tuple(file for file in files if file.suffix == ".h")
+    return Recipe(
+        "inpaint_ops", sources, (*sources, *headers), tuple(_compile_flags()), tools=(_processor(),)
+    )
+
+
+def library_path(recipe: Recipe | None = None) -> Path:
+    """Where the library of a recipe, the CPU's by default, is kept for this torch (it may not exist yet)."""
+    recipe = recipe or cpu_recipe()
     digest = hashlib.sha256()
-    for file in sorted([*folder.rglob("*.cpp"), *folder.rglob("*.h")]):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    for text in (torch.__version__, platform.platform(), _processor(), *_compile_flags()):
+    for file in recipe.watched:
+        digest.update(f"{file.parent.name}/{file.name}".encode() + b"\0" + file.read_bytes())
+    texts = (*recipe.tools, *recipe.flags, *recipe.cuda_flags, *recipe.link_flags)
+    for text in (torch.__version__, platform.platform(), *texts):
         digest.update(b"\0" + text.encode())
     root = (
         os.environ.get("INPAINT_CACHE_DIR")
         or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inpaint"
     )
-    return Path(root).expanduser() / "ops" / f"inpaint_ops-{digest.hexdigest()[:16]}.so"
+    return Path(root).expanduser() / "ops" / f"{recipe.name}-{digest.hexdigest()[:16]}.so"
 
 
 @contextlib.contextmanager
@@ -97,8 +124,8 @@ def _ninja_on_path() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
-def build(verbose: bool = False) -> Path:
-    """Compiles the operator if it is not in the cache, and returns the library's path.
+def build(recipe: Recipe | None = None, verbose: bool = False) -> Path:
+    """Compiles a library, the CPU's by default, if it is not in the cache, and returns its path.
 
     The build runs in a folder of its own and the finished file is renamed into place, so that processes that
     start together or die half-way never see a part of it.
@@ -106,7 +133,8 @@ def build(verbose: bool = False) -> Path:
     Raises:
         BuildError: no compiler, or the compiler's error.
     """
-    target = library_path()
+    recipe = recipe or cpu_recipe()
+    target = library_path(recipe)
     if target.is_file():
         return target
     if not has_compiler():
@@ -121,16 +149,19 @@ def build(verbose: bool = False) -> Path:
             # `name` becomes a file name. The library is loaded here, from its own folder, and again never:
             # torch keeps the operators registered for the life of the process.
             cpp_extension.load(
-                name="inpaint_ops",
-                sources=[str(file) for file in sorted(sources_folder().rglob("*.cpp"))],
-                extra_cflags=_compile_flags(),
+                name=recipe.name,
+                sources=[str(file) for file in recipe.sources],
+                extra_cflags=list(recipe.flags),
+                extra_cuda_cflags=list(recipe.cuda_flags),
+                extra_ldflags=list(recipe.link_flags),
+                extra_include_paths=[str(path) for path in recipe.include],
                 build_directory=folder,
                 is_python_module=False,
                 verbose=verbose,
             )
         except Exception as error:  # whatever the tool chain raises, the twin can still run
             raise BuildError(f"the operator did not compile: {error}") from error
-        shutil.move(next(Path(folder).glob("inpaint_ops*.so")), target.with_suffix(f".{os.getpid()}"))
+        shutil.move(next(Path(folder).glob(f"{recipe.name}*.so")), target.with_suffix(f".{os.getpid()}"))
         target.with_suffix(f".{os.getpid()}").replace(target)
     return target
 
@@ -161,12 +192,16 @@ def load() -> bool:
 
 def main() -> None:
     """Builds ahead of time and says what will run."""
+    from . import cuda
+
     write = sys.stderr.write
     try:
         write(f"CARAFE operator: compiled for this CPU, {build()}\n")
-        write("CARAFE operator: on CUDA and other devices it runs on PyTorch's own operations.\n")
     except (BuildError, OSError) as error:
         write(f"CARAFE operator: plain PyTorch, {TWIN_COST}. Reason: {error}\n")
+        return
+    if cuda.wanted():
+        cuda.build_and_say()
 
 
 if __name__ == "__main__":

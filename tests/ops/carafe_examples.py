@@ -1,4 +1,4 @@
-"""Inputs for the operator's tests, the two implementations, and how near the oracle each type must come."""
+"""Inputs for the operator's tests, its implementations, and how near the oracle each type must come."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cuda_emulation
 import pytest
 import torch
 from carafe_oracle import Array, Reassembly, reassemble
 from torch import Tensor
 
 from inpaint import ops
-from inpaint.ops import NORMALIZERS, reference
+from inpaint.ops import NORMALIZERS, library, reference
 
 # (relative, absolute): a result's own rounding, and for float32 and float64 that of sums of k²·C products.
 TOLERANCES = {
@@ -35,10 +36,30 @@ needs_compiled = pytest.mark.skipif(
 )
 COMPILED = Implementation(ops.carafe, ops.carafe_fused)
 TWIN = Implementation(reference.carafe, reference.carafe_fused)
-both = pytest.mark.parametrize(
-    "implementation",
-    [pytest.param(COMPILED, id="compiled", marks=needs_compiled), pytest.param(TWIN, id="twin")],
-)
+# The CUDA kernels' sources, run by the CPU.
+EMULATED = Implementation(cuda_emulation.carafe, cuda_emulation.carafe_fused)
+
+
+def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same call with its tensors taken to the GPU and its results brought back."""
+
+    def call(*arguments: Any) -> Any:
+        moved = (a.cuda() if isinstance(a, Tensor) and a.device.type == "cpu" else a for a in arguments)
+        result = function(*moved)
+        return result.cpu() if isinstance(result, Tensor) else tuple(part.cpu() for part in result)
+
+    return call
+
+
+CUDA = Implementation(on_gpu(ops.carafe), on_gpu(ops.carafe_fused))
+needs_compiler = pytest.mark.skipif(not library.has_compiler(), reason="no C++ compiler")
+KERNELS = [
+    pytest.param(COMPILED, id="compiled", marks=needs_compiled),
+    pytest.param(EMULATED, id="emulated", marks=needs_compiler),
+    pytest.param(CUDA, id="cuda", marks=pytest.mark.cuda),
+]
+implementations = pytest.mark.parametrize("implementation", [*KERNELS, pytest.param(TWIN, id="twin")])
+compiled_kernels = pytest.mark.parametrize("implementation", KERNELS)
 normalizers = pytest.mark.parametrize("normalizer", NORMALIZERS)
 # (normalizer, kind of valid): ready kernels, fused, masked.
 FORMS = [
@@ -197,6 +218,6 @@ def example(
 
 @functools.cache
 def solved(sizes: Sizes, normalizer: str | None, valid: str | None) -> tuple[Example, Reassembly]:
-    """A float32 example and the oracle's answer, worked out once for both implementations."""
+    """A float32 example and the oracle's answer, worked out once for all implementations."""
     made = example(sizes, normalizer, valid)
     return made, made.expected()

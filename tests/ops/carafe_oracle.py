@@ -1,4 +1,4 @@
-"""CARAFE by nested loops in float64, written from its definition alone: both implementations are held to it.
+"""CARAFE by nested loops in float64, written from its definition alone: every implementation is held to it.
 
 Output pixel o reads the k×k window around source pixel ⌊o/σ⌋, taps row-major. Number (group, tap) of output
 pixel o is channel group·k² + tap of the kernels at o, or, for logits, channel (group·k² + tap)·σ² + sub-pixel

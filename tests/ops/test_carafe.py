@@ -1,4 +1,4 @@
-"""Values and gradients of both implementations against nested loops: sizes, types, layouts, threads."""
+"""Values and gradients of every implementation against nested loops: sizes, types, layouts, threads."""
 
 import shutil
 from collections.abc import Callable
@@ -13,9 +13,10 @@ from carafe_examples import (
     Example,
     Implementation,
     Sizes,
-    both,
+    compiled_kernels,
     example,
     forms,
+    implementations,
     needs_compiled,
     normalizers,
     random_features,
@@ -28,7 +29,8 @@ from torch import Tensor
 from inpaint import ops
 from inpaint.ops import carafe, carafe_fused, library
 
-# Around the borders of tiles and vectors: 8×8 source pixels forward, 8×16 backward, 8 or 16 channels each.
+# Around the borders of tiles and vectors: 8×8, 8×16 or 8×32 source pixels and 8 or 16 channels on the CPU,
+# 8×8 and strips of 16×32 on a GPU. Kernel sizes that the CUDA compiler knows, and others.
 SIZES = [
     Sizes(1, 1, 1, 1, kernel_size=1, scale=1),
     Sizes(1, 1, 1, 1, kernel_size=5, scale=3),
@@ -46,6 +48,9 @@ SIZES = [
     Sizes(1, 2, 16, 7, kernel_size=3, scale=2),
     Sizes(1, 2, 8, 33, kernel_size=3, scale=1),
     Sizes(1, 2, 17, 16, kernel_size=7, scale=1),
+    Sizes(1, 3, 17, 33, kernel_size=5, scale=1),
+    Sizes(1, 5, 5, 6, kernel_size=9),
+    Sizes(1, 20, 18, 5, kernel_size=3, groups=5),
 ]
 SMALL = Sizes(2, 6, 4, 5, kernel_size=3, groups=2)
 # Wide enough for tiles that lie wholly inside, with channels in whole vectors: those are read in place.
@@ -59,7 +64,7 @@ def test_the_compiled_operator_runs_where_a_compiler_exists() -> None:
     assert ops.implementation("cpu") == "compiled"
 
 
-@both
+@implementations
 @forms
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_equals_the_loops(
@@ -69,7 +74,7 @@ def test_equals_the_loops(
     made.check(implementation, expected)
 
 
-@both
+@implementations
 @normalizers
 @pytest.mark.parametrize("valid", ["binary", "sparse", "soft", "all", "none"])
 def test_every_kind_of_valid_equals_the_loops(
@@ -79,7 +84,7 @@ def test_every_kind_of_valid_equals_the_loops(
     made.check(implementation, expected)
 
 
-@both
+@implementations
 @forms
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "channels_last"])
@@ -96,7 +101,7 @@ def test_every_type_equals_the_loops(
     made.check(implementation)
 
 
-@both
+@implementations
 @forms
 @pytest.mark.parametrize(
     ("dtype", "numbers_dtype"),
@@ -195,7 +200,7 @@ def keeps_format(result: Tensor, of: Tensor) -> bool:
     return result.is_contiguous()
 
 
-@both
+@implementations
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("operand", "normalizer", "valid"),
@@ -222,21 +227,23 @@ def test_any_strides_equal_the_loops(
     made.check(implementation)
 
 
-@needs_compiled
+@compiled_kernels
 @pytest.mark.parametrize("layout", [as_contiguous, *LAYOUTS])
-def test_results_keep_the_memory_format(layout: Callable[[Tensor], Tensor]) -> None:
+def test_results_keep_the_memory_format(
+    implementation: Implementation, layout: Callable[[Tensor], Tensor]
+) -> None:
     for normalizer, valid in FORMS:
         made = laid_out(example(SMALL, normalizer, valid), ["features"], layout)
-        output, _, to_features, to_numbers = made.run(COMPILED)
+        output, _, to_features, to_numbers = made.run(implementation)
         assert keeps_format(output, made.features) and keeps_format(to_features, made.features)
         assert keeps_format(to_numbers, made.numbers)
         made = laid_out(example(SMALL, normalizer, valid), ["numbers"], layout)
-        output, _, to_features, to_numbers = made.run(COMPILED)
+        output, _, to_features, to_numbers = made.run(implementation)
         assert keeps_format(output, made.features) and keeps_format(to_features, made.features)
         assert keeps_format(to_numbers, made.numbers)
 
 
-@both
+@implementations
 def test_the_output_keeps_the_features_memory_format(implementation: Implementation) -> None:
     features, logits = random_features(SMALL), random_logits(SMALL)
     for layout in (as_contiguous, as_channels_last, as_channel_slice):
@@ -245,19 +252,19 @@ def test_the_output_keeps_the_features_memory_format(implementation: Implementat
         assert keeps_format(implementation.carafe(x, random_kernels(SMALL), *SMALL.integers), x)
 
 
-@needs_compiled
+@compiled_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(("normalizer", "valid"), [(None, None), ("softmax", None), ("softmax", "mixed")])
 def test_tiles_that_are_read_in_place_equal_the_loops(
-    dtype: torch.dtype, normalizer: str | None, valid: str | None
+    implementation: Implementation, dtype: torch.dtype, normalizer: str | None, valid: str | None
 ) -> None:
     made = example(INTERIOR, normalizer, valid, dtype)
     expected = made.expected()
     for layout in (as_contiguous, as_channels_last):
-        laid_out(made, ["features", "numbers", "grad", "valid"], layout).check(COMPILED, expected)
+        laid_out(made, ["features", "numbers", "grad", "valid"], layout).check(implementation, expected)
 
 
-@both
+@implementations
 @pytest.mark.parametrize("operand", ["features", "numbers", "grad"])
 def test_offsets_past_2_to_the_31_are_right(implementation: Implementation, operand: str) -> None:
     made = example(Sizes(2, 2, 2, 2, kernel_size=3, scale=1), "softmax", dtype=torch.float16)
@@ -275,7 +282,7 @@ def test_offsets_past_2_to_the_31_are_right(implementation: Implementation, oper
 # ------------------------------------------------------------------------------------------------------------
 
 
-@both
+@implementations
 @forms
 def test_inputs_are_left_as_they_are(
     implementation: Implementation, normalizer: str | None, valid: str | None
@@ -305,19 +312,20 @@ def test_results_are_the_same_bits_for_any_number_of_threads(
         assert all(first is other is None or torch.equal(first, other) for other in others)
 
 
-@needs_compiled
-def test_only_the_wanted_gradients_are_worked_out() -> None:
+@compiled_kernels
+def test_only_the_wanted_gradients_are_worked_out(implementation: Implementation) -> None:
     made = example(SMALL, "softmax", "mixed")
-    _, _, to_features, to_numbers = made.run(COMPILED)
+    operands = (*SMALL.integers, "softmax", made.valid)
+    _, _, to_features, to_numbers = made.run(implementation)
     wanting = made.features.clone().requires_grad_()
-    output, _ = carafe_fused(wanting, made.numbers, *SMALL.integers, valid=made.valid)
+    output, _ = implementation.carafe_fused(wanting, made.numbers, *operands)
     assert torch.equal(torch.autograd.grad(output, wanting, made.grad)[0], to_features)
     wanting = made.numbers.clone().requires_grad_()
-    output, _ = carafe_fused(made.features, wanting, *SMALL.integers, valid=made.valid)
+    output, _ = implementation.carafe_fused(made.features, wanting, *operands)
     assert torch.equal(torch.autograd.grad(output, wanting, made.grad)[0], to_numbers)
 
 
-@both
+@implementations
 def test_the_default_numbers_are_the_papers(implementation: Implementation) -> None:
     sizes = Sizes(1, 3, 4, 5)
     x, kernels, logits = random_features(sizes), random_kernels(sizes), random_logits(sizes)

@@ -7,9 +7,9 @@ import torch
 from carafe_examples import (
     Implementation,
     Sizes,
-    both,
     example,
     forms,
+    implementations,
     needs_compiled,
     normalizers,
     random_grad,
@@ -148,7 +148,7 @@ EMPTY = [
 ]
 
 
-@both
+@implementations
 @pytest.mark.parametrize("sizes", EMPTY, ids=str)
 @forms
 def test_nothing_in_nothing_out(
@@ -163,7 +163,7 @@ def test_nothing_in_nothing_out(
         assert carried.shape == (sizes.batch, 1, *sizes.output_shape[2:])
 
 
-@both
+@implementations
 @normalizers
 def test_valid_is_carried_even_without_channels(implementation: Implementation, normalizer: str) -> None:
     made = example(Sizes(1, 0, 4, 5, kernel_size=3), normalizer, "mixed")

@@ -6,19 +6,17 @@ from typing import Any
 import pytest
 import torch
 from carafe_examples import (
-    COMPILED,
+    TWIN,
     Implementation,
     Sizes,
-    both,
+    compiled_kernels,
     example,
-    needs_compiled,
+    implementations,
     normalizers,
     random_features,
     random_logits,
 )
 from torch import Tensor
-
-from inpaint.ops import carafe_fused
 
 SIZES = Sizes(2, 18, 9, 10, kernel_size=3, groups=2)
 ODD_SCALE = Sizes(1, 3, 6, 5, kernel_size=5, scale=3)  # sub-pixels that do not share out a vector's lanes
@@ -28,7 +26,7 @@ def same_bits(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@both
+@implementations
 @normalizers
 @pytest.mark.parametrize("valid", ["binary", "sparse", "mixed", "none"])
 @pytest.mark.parametrize("sizes", [SIZES, ODD_SCALE], ids=str)
@@ -50,7 +48,7 @@ def test_nothing_in_the_hole_changes_a_bit(
     assert not to_features[(made.valid == 0).expand_as(to_features)].any()
 
 
-@both
+@implementations
 @normalizers
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
@@ -64,7 +62,7 @@ def test_all_valid_equals_the_plain_form_away_from_the_border(
         x, logits, *sizes.integers, normalizer, x.new_ones(sizes.valid_shape)
     )
     inside = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
-    if implementation is COMPILED:
+    if implementation is not TWIN:
         assert torch.equal(output[inside], plain[inside])
         assert (carried[inside] == 1).all()
     else:
@@ -74,7 +72,7 @@ def test_all_valid_equals_the_plain_form_away_from_the_border(
     assert (carried[..., 0, :] < 1).all() and (carried[..., -1] < 1).all()
 
 
-@both
+@implementations
 @normalizers
 @pytest.mark.parametrize("scale", [2, 3])
 def test_a_window_without_known_pixels_gives_exactly_zero(
@@ -102,7 +100,7 @@ def one_known_tap(logit: float, others: float, valid: float, dtype: torch.dtype,
     return [x, logits, known]
 
 
-@both
+@implementations
 @pytest.mark.parametrize("normalizer", ["softmax", "sigmoid_normalized"])
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize(("logit", "others"), [(-200.0, 0.0), (0.0, 200.0), (-1e4, 1e4)])
@@ -120,7 +118,7 @@ def test_a_known_tap_is_never_lost_to_underflow(
     assert gradients[0][..., 0, 0].all()
 
 
-@both
+@implementations
 @normalizers
 @pytest.mark.parametrize("scale", [2, 3])
 def test_a_tap_that_is_hardly_known_is_not_lost(
@@ -136,21 +134,21 @@ def test_a_tap_that_is_hardly_known_is_not_lost(
     torch.testing.assert_close(centre, wanted, rtol=1e-4, atol=0)  # 1e-40 itself has five digits
 
 
-@needs_compiled
-def test_a_faint_sigmoid_weight_does_not_overflow() -> None:
+@compiled_kernels
+def test_a_faint_sigmoid_weight_does_not_overflow(implementation: Implementation) -> None:
     """W/s is beyond float32, (W/s)·w is not; in float64 neither is."""
     results = []
     for dtype in (torch.float32, torch.float64):
         x, logits, valid = one_known_tap(-87.0, 9.0, 1.0, dtype, 2)
         x = torch.linspace(-1, 1, x.numel(), dtype=dtype).view(x.shape).requires_grad_()
         logits.requires_grad_()
-        output, _ = carafe_fused(x, logits, 3, 1, 2, "sigmoid", valid)
+        output, _ = implementation.carafe_fused(x, logits, 3, 1, 2, "sigmoid", valid)
         results.append([output, *torch.autograd.grad(output.square().sum(), (x, logits))])
     for single, double in zip(*results, strict=True):
         torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-5)
 
 
-@both
+@implementations
 @pytest.mark.parametrize("normalizer", ["softmax", "sigmoid_normalized"])
 @pytest.mark.parametrize("scale", [2, 3])
 def test_known_taps_without_any_weight_count_as_unknown(
@@ -163,7 +161,7 @@ def test_known_taps_without_any_weight_count_as_unknown(
     assert torch.isfinite(output).all() and torch.isfinite(carried).all()
 
 
-@both
+@implementations
 @normalizers
 def test_no_gradient_reaches_valid_nor_passes_through_it(
     implementation: Implementation, normalizer: str
@@ -177,20 +175,23 @@ def test_no_gradient_reaches_valid_nor_passes_through_it(
     assert torch.autograd.grad(output.sum(), valid, allow_unused=True)[0] is None
 
 
-@needs_compiled
+@compiled_kernels
 @normalizers
-def test_valid_is_carried_group_by_group_and_averaged(normalizer: str) -> None:
+def test_valid_is_carried_group_by_group_and_averaged(
+    implementation: Implementation, normalizer: str
+) -> None:
     sizes = Sizes(1, 4, 5, 6, kernel_size=3, groups=4, scale=2)
     made = example(sizes, normalizer, "mixed", torch.float64)
-    _, carried = carafe_fused(made.features, made.numbers, 3, 4, 2, normalizer, made.valid)
+    fused = implementation.carafe_fused
+    _, carried = fused(made.features, made.numbers, 3, 4, 2, normalizer, made.valid)
     alone = [
-        carafe_fused(made.features[:, g : g + 1], part, 3, 1, 2, normalizer, made.valid)[1]
+        fused(made.features[:, g : g + 1], part, 3, 1, 2, normalizer, made.valid)[1]
         for g, part in enumerate(made.numbers.chunk(4, dim=1))
     ]
     torch.testing.assert_close(carried, torch.stack(alone).mean(0))
 
 
-@both
+@implementations
 def test_soft_valid_weighs_the_taps(implementation: Implementation) -> None:
     """Equal kernels, two pixels: y = (v₁x₁ + v₂x₂) / (v₁ + v₂), v' = (v₁ + v₂) / k²."""
     x = torch.tensor([[[[3.0, 5.0]]]])

@@ -12,8 +12,9 @@ from carafe_examples import (
     TWIN,
     Implementation,
     Sizes,
-    both,
+    compiled_kernels,
     example,
+    implementations,
     needs_compiled,
     normalizers,
 )
@@ -36,22 +37,28 @@ def operands(sizes: Sizes, normalizer: str | None, valid: str | None) -> tuple[T
     return made.features.requires_grad_(), made.numbers.requires_grad_(), made.valid
 
 
-@needs_compiled
-def test_gradcheck_of_ready_kernels() -> None:
+@compiled_kernels
+def test_gradcheck_of_ready_kernels(implementation: Implementation) -> None:
     features, kernels, _ = operands(TINY, None, None)
-    assert torch.autograd.gradcheck(lambda x, w: carafe(x, w, *TINY.integers), (features, kernels))
+
+    def function(x: Tensor, w: Tensor) -> Tensor:
+        return implementation.carafe(x, w, *TINY.integers)
+
+    assert torch.autograd.gradcheck(function, (features, kernels))
 
 
-@needs_compiled
+@compiled_kernels
 @normalizers
 @pytest.mark.parametrize("valid", [None, "binary", "soft", "mixed"])
 @pytest.mark.parametrize("scale", [2, 3])
-def test_gradcheck_of_the_fused_form(normalizer: str, valid: str | None, scale: int) -> None:
+def test_gradcheck_of_the_fused_form(
+    implementation: Implementation, normalizer: str, valid: str | None, scale: int
+) -> None:
     sizes = Sizes(1, 2, 3, 2, kernel_size=3, groups=2 if scale == 2 else 1, scale=scale)
     features, logits, known = operands(sizes, normalizer, valid)
 
     def function(x: Tensor, numbers: Tensor) -> Tensor:
-        result = carafe_fused(x, numbers, *sizes.integers, normalizer, known)
+        result = implementation.carafe_fused(x, numbers, *sizes.integers, normalizer, known)
         return result if isinstance(result, Tensor) else result[0]
 
     assert torch.autograd.gradcheck(function, (features, logits))
@@ -128,7 +135,7 @@ def test_opcheck_of_the_backward_operators(wanted: tuple[bool, bool], valid: str
         torch.library.opcheck(torch.ops.inpaint.carafe_backward.default, arguments, test_utils=tests)
 
 
-@both
+@implementations
 def test_meta_tensors_give_shapes(implementation: Implementation) -> None:
     made = example(SIZES, "softmax", "mixed")
     assert made.valid is not None

@@ -1,0 +1,6 @@
+// The CUDA kernels' sources, compiled for the CPU and registered for CPU tensors as operators of their own.
+#include "../../../csrc/cuda/carafe.cu"
+#include "../../../csrc/operators.h"
+
+STABLE_TORCH_LIBRARY(inpaint_emulated, m) { inpaint::define_operators(m); }
+STABLE_TORCH_LIBRARY_IMPL(inpaint_emulated, CPU, m) { inpaint::register_operators<inpaint::cuda::Cuda>(m); }
