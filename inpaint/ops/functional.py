@@ -1,4 +1,4 @@
-"""The public functions, and what torch has to know of the compiled operators: shapes, gradients, autocast.
+"""The public functions: checks, and the choice between the compiled operators and the twin.
 
 CARAFE: Content-Aware ReAssembly of FEatures, Wang et al., ICCV 2019. Masked reassembly carries the validity
 of partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `csrc/README.md` derives it.
@@ -6,14 +6,10 @@ of partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from . import cuda, library, reference
+from . import cuda, library, reference, registration
 
 NORMALIZERS = ("softmax", "sigmoid", "sigmoid_normalized")
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -143,185 +139,7 @@ def _kernels_shape(features: Tensor, kernel_size: int, groups: int, scale: int) 
     return (n, groups * kernel_size**2, scale * h, scale * w)
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Registration
-# ------------------------------------------------------------------------------------------------------------
-
-
-def _empty_like_format(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """An empty tensor in the memory format of `like`, by the rule of csrc/carafe.h."""
-    channels_last = like.shape[1] > 1 and like.shape[2] * like.shape[3] > 1 and like.stride(1) == 1
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
-
-
-def _output_shape(features: Tensor, scale: int) -> tuple[int, ...]:
-    n, c, h, w = features.shape
-    return (n, c, scale * h, scale * w)
-
-
-def _carafe_fake(
-    features: Tensor, kernels: Tensor, kernel_size: int = 5, groups: int = 1, scale: int = 2
-) -> Tensor:
-    return _empty_like_format(features, _output_shape(features, scale))
-
-
-def _fused_fake(
-    features: Tensor,
-    logits: Tensor,
-    kernel_size: int = 5,
-    groups: int = 1,
-    scale: int = 2,
-    normalizer: str = "softmax",
-) -> Tensor:
-    return _empty_like_format(features, _output_shape(features, scale))
-
-
-def _masked_fake(
-    features: Tensor,
-    logits: Tensor,
-    kernel_size: int,
-    groups: int,
-    scale: int,
-    normalizer: str,
-    valid: Tensor,
-) -> tuple[Tensor, Tensor]:
-    n, _, h, w = _output_shape(features, scale)
-    return _empty_like_format(features, (n, features.shape[1], h, w)), valid.new_empty((n, 1, h, w))
-
-
-def _gradients_fake(features: Tensor, kernels: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
-    first, second = (
-        _empty_like_format(of, tuple(of.shape)) if want else of.new_empty((0,))
-        for of, want in zip((features, kernels), wanted, strict=True)
-    )
-    return first, second
-
-
-def _carafe_backward_fake(
-    grad: Tensor,
-    features: Tensor,
-    kernels: Tensor,
-    kernel_size: int,
-    groups: int,
-    scale: int,
-    features_wanted: bool,
-    kernels_wanted: bool,
-) -> tuple[Tensor, Tensor]:
-    return _gradients_fake(features, kernels, (features_wanted, kernels_wanted))
-
-
-def _fused_backward_fake(
-    grad: Tensor,
-    features: Tensor,
-    logits: Tensor,
-    kernel_size: int,
-    groups: int,
-    scale: int,
-    normalizer: str,
-    valid: Tensor | None,
-    features_wanted: bool,
-    logits_wanted: bool,
-) -> tuple[Tensor, Tensor]:
-    return _gradients_fake(features, logits, (features_wanted, logits_wanted))
-
-
-def _setup_carafe(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    features, kernels, *ctx.numbers = inputs
-    ctx.save_for_backward(features, kernels)
-
-
-def _setup_fused(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    features, logits, *ctx.settings = inputs
-    ctx.save_for_backward(features, logits)
-
-
-def _setup_masked(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    features, logits, *ctx.settings, valid = inputs
-    ctx.save_for_backward(features, logits, valid)
-    ctx.mark_non_differentiable(output[1])
-
-
-def _carafe_gradient(backward: Any, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = ctx.needs_input_grad[:2]
-    gradients = backward(grad, *ctx.saved_tensors, *ctx.numbers, *wanted)
-    return (*_only(gradients, wanted), None, None, None)
-
-
-def _fused_gradient(backward: Any, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = ctx.needs_input_grad[:2]
-    gradients = backward(grad, *ctx.saved_tensors, *ctx.settings, None, *wanted)
-    return (*_only(gradients, wanted), None, None, None, None)
-
-
-def _masked_gradient(backward: Any, ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    features, logits, valid = ctx.saved_tensors
-    wanted = ctx.needs_input_grad[:2]
-    gradients = backward(grad, features, logits, *ctx.settings, valid, *wanted)
-    return (*_only(gradients, wanted), None, None, None, None, None)
-
-
-def _only(gradients: tuple[Tensor, Tensor], wanted: tuple[bool, bool]) -> list[Tensor | None]:
-    return [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
-
-
-def _no_second_order(ctx: Any, *grads: Tensor) -> None:
-    # Without this an operator called inside a formula, having none of its own, returns silently wrong
-    # second derivatives.
-    raise NotImplementedError(
-        "carafe: second derivatives are not available in the compiled operator; set INPAINT_OPS=reference, "
-        "whose plain-PyTorch form has them"
-    )
-
-
-def _autocast(op: Any, device_type: str) -> Any:
-    """Features and kernels are taken in autocast's type as a convolution's are; valid is left as it is."""
-    excluded = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device_type.upper()}"))
-
-    def cast_and_call(features: Tensor, kernels: Tensor, *rest: Any) -> Any:
-        lower = torch.get_autocast_dtype(device_type)
-        with torch._C._ExcludeDispatchKeyGuard(excluded):
-            cast = [t.to(lower) if t.dtype in (torch.float32, torch.bfloat16, torch.float16) else t
-                    for t in (features, kernels)]  # fmt: skip
-            return op(*cast, *rest)
-
-    return cast_and_call
-
-
-def register(namespace: str) -> torch.library.Library:
-    """Tells torch the operators' fakes, gradients and autocast rules, for as long as the result is kept.
-
-    `namespace` is `inpaint`, or that of other libraries with the same schemas.
-    """
-    ops = getattr(torch.ops, namespace)
-    fakes: dict[str, Callable[..., Any]] = {
-        "carafe": _carafe_fake,
-        "carafe_backward": _carafe_backward_fake,
-        "carafe_fused": _fused_fake,
-        "carafe_fused.masked": _masked_fake,
-        "carafe_fused_backward": _fused_backward_fake,
-    }
-    for name, fake in fakes.items():
-        torch.library.register_fake(f"{namespace}::{name}", fake)
-    for name, gradient, setup, backward in (
-        ("carafe", _carafe_gradient, _setup_carafe, ops.carafe_backward),
-        ("carafe_fused", _fused_gradient, _setup_fused, ops.carafe_fused_backward),
-        ("carafe_fused.masked", _masked_gradient, _setup_masked, ops.carafe_fused_backward),
-    ):
-        formula = functools.partial(gradient, backward)
-        torch.library.register_autograd(f"{namespace}::{name}", formula, setup_context=setup)
-    for name in ("carafe_backward", "carafe_fused_backward"):
-        torch.library.register_autograd(f"{namespace}::{name}", _no_second_order)
-    registry = torch.library.Library(namespace, "FRAGMENT")
-    for device in ("cpu", "cuda"):
-        key = f"Autocast{device.upper()}"
-        registry.impl("carafe", _autocast(ops.carafe.default, device), key)
-        registry.impl("carafe_fused", _autocast(ops.carafe_fused.default, device), key)
-        registry.impl("carafe_fused.masked", _autocast(ops.carafe_fused.masked, device), key)
-    return registry
-
-
 _KERNELS: set[str] = set()  # the devices that have some
 if library.load():
-    _REGISTRY = register("inpaint")  # torch forgets the rules when this is collected
+    _REGISTRY = registration.register("inpaint")  # torch forgets the rules when this is collected
     _KERNELS |= {"cpu", "meta"} | ({"cuda"} if cuda.load() else set())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inpaint.ops import functional, library
+from inpaint.ops import library, registration
 from inpaint.ops.library import Recipe
 
 FOLDER = Path(__file__).parent / "cuda_emulator"
@@ -36,7 +36,7 @@ def recipe() -> Recipe:
 def operators() -> Any:
     """`torch.ops.inpaint_emulated`, with gradients."""
     torch.ops.load_library(str(library.build(recipe())))
-    operators.registry = functional.register("inpaint_emulated")  # type: ignore[attr-defined]
+    operators.registry = registration.register("inpaint_emulated")  # type: ignore[attr-defined]
     return torch.ops.inpaint_emulated
 
 

@@ -1,0 +1,248 @@
+"""What torch has to know of the compiled operators: shapes, gradients, autocast, vmap, FLOPs, export.
+
+With these the operators go through `torch.compile` and `torch.export` whole, and leave for ONNX as standard
+operators: the plain-PyTorch twin is their decomposition there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import register_decomposition
+from torch.utils.flop_counter import register_flop_formula
+
+from . import reference
+
+
+def _empty_like_format(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """An empty tensor in the memory format of `like`, by the rule of csrc/carafe.h."""
+    channels_last = like.shape[1] > 1 and like.shape[2] * like.shape[3] > 1 and like.stride(1) == 1
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
+
+
+def _output_shape(features: Tensor, scale: int) -> tuple[int, ...]:
+    n, c, h, w = features.shape
+    return (n, c, scale * h, scale * w)
+
+
+def _carafe_fake(
+    features: Tensor, kernels: Tensor, kernel_size: int = 5, groups: int = 1, scale: int = 2
+) -> Tensor:
+    return _empty_like_format(features, _output_shape(features, scale))
+
+
+def _fused_fake(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int = 5,
+    groups: int = 1,
+    scale: int = 2,
+    normalizer: str = "softmax",
+) -> Tensor:
+    return _empty_like_format(features, _output_shape(features, scale))
+
+
+def _masked_fake(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int,
+    groups: int,
+    scale: int,
+    normalizer: str,
+    valid: Tensor,
+) -> tuple[Tensor, Tensor]:
+    n, _, h, w = _output_shape(features, scale)
+    return _empty_like_format(features, (n, features.shape[1], h, w)), valid.new_empty((n, 1, h, w))
+
+
+def _gradients_fake(features: Tensor, kernels: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    first, second = (
+        _empty_like_format(of, tuple(of.shape)) if want else of.new_empty((0,))
+        for of, want in zip((features, kernels), wanted, strict=True)
+    )
+    return first, second
+
+
+def _carafe_backward_fake(
+    grad: Tensor,
+    features: Tensor,
+    kernels: Tensor,
+    kernel_size: int,
+    groups: int,
+    scale: int,
+    features_wanted: bool,
+    kernels_wanted: bool,
+) -> tuple[Tensor, Tensor]:
+    return _gradients_fake(features, kernels, (features_wanted, kernels_wanted))
+
+
+def _fused_backward_fake(
+    grad: Tensor,
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int,
+    groups: int,
+    scale: int,
+    normalizer: str,
+    valid: Tensor | None,
+    features_wanted: bool,
+    logits_wanted: bool,
+) -> tuple[Tensor, Tensor]:
+    return _gradients_fake(features, logits, (features_wanted, logits_wanted))
+
+
+def _setup_carafe(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    features, kernels, *ctx.numbers = inputs
+    ctx.save_for_backward(features, kernels)
+
+
+def _setup_fused(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    features, logits, *ctx.settings = inputs
+    ctx.save_for_backward(features, logits)
+
+
+def _setup_masked(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    features, logits, *ctx.settings, valid = inputs
+    ctx.save_for_backward(features, logits, valid)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _carafe_gradient(backward: Any, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = ctx.needs_input_grad[:2]
+    gradients = backward(grad, *ctx.saved_tensors, *ctx.numbers, *wanted)
+    return (*_only(gradients, wanted), None, None, None)
+
+
+def _fused_gradient(backward: Any, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = ctx.needs_input_grad[:2]
+    gradients = backward(grad, *ctx.saved_tensors, *ctx.settings, None, *wanted)
+    return (*_only(gradients, wanted), None, None, None, None)
+
+
+def _masked_gradient(backward: Any, ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    features, logits, valid = ctx.saved_tensors
+    wanted = ctx.needs_input_grad[:2]
+    gradients = backward(grad, features, logits, *ctx.settings, valid, *wanted)
+    return (*_only(gradients, wanted), None, None, None, None, None)
+
+
+def _only(gradients: tuple[Tensor, Tensor], wanted: tuple[bool, bool]) -> list[Tensor | None]:
+    return [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
+
+
+def _no_second_order(ctx: Any, *grads: Tensor) -> None:
+    # Without this an operator called inside a formula, having none of its own, returns silently wrong
+    # second derivatives.
+    raise NotImplementedError(
+        "carafe: second derivatives are not available in the compiled operator; set INPAINT_OPS=reference, "
+        "whose plain-PyTorch form has them"
+    )
+
+
+def _autocast(op: Any, device_type: str) -> Any:
+    """Features and kernels are taken in autocast's type as a convolution's are; valid is left as it is."""
+    excluded = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device_type.upper()}"))
+
+    def cast_and_call(features: Tensor, kernels: Tensor, *rest: Any) -> Any:
+        lower = torch.get_autocast_dtype(device_type)
+        with torch._C._ExcludeDispatchKeyGuard(excluded):
+            cast = [t.to(lower) if t.dtype in (torch.float32, torch.bfloat16, torch.float16) else t
+                    for t in (features, kernels)]  # fmt: skip
+            return op(*cast, *rest)
+
+    return cast_and_call
+
+
+def _vmap(op: Any) -> Callable[..., Any]:
+    """Pictures are independent of each other: the mapped dimension becomes part of the batch."""
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
+        size = info.batch_size
+
+        def fold(argument: Any, dim: int | None) -> Any:
+            if not isinstance(argument, Tensor):
+                return argument
+            first = argument.expand(size, *argument.shape) if dim is None else argument.movedim(dim, 0)
+            return first.flatten(0, 1)
+
+        def unfold(result: Tensor) -> tuple[Tensor, int | None]:
+            if result.dim() == 1:  # a gradient that is not wanted
+                return result, None
+            return result.unflatten(0, (size, result.shape[0] // size)), 0
+
+        results = op(*map(fold, arguments, in_dims))
+        if isinstance(results, Tensor):
+            return unfold(results)
+        return tuple(zip(*map(unfold, results), strict=True))  # type: ignore[return-value]
+
+    return rule
+
+
+def _flops(
+    features_shape: tuple[int, ...],
+    kernels_shape: tuple[int, ...],
+    kernel_size: int = 5,
+    groups: int = 1,
+    scale: int = 2,
+    *rest: Any,
+    **named: Any,
+) -> int:
+    """A multiplication and an addition for each tap, channel and output pixel, as in the paper's section 3.4.
+
+    Normalisation is left out, as torch's formulas leave out what is not a product.
+    """
+    n, c, h, w = features_shape
+    return 2 * n * c * h * w * (kernel_size * scale) ** 2
+
+
+def _backward_flops(grad_shape: tuple[int, ...], *arguments: Any, **named: Any) -> int:
+    """As many products again for each gradient that is wanted."""
+    *_, features_wanted, kernels_wanted = arguments
+    return (bool(features_wanted) + bool(kernels_wanted)) * _flops(*arguments)
+
+
+def register(namespace: str) -> torch.library.Library:
+    """Tells torch all of this of the operators, for as long as the result is kept.
+
+    `namespace` is `inpaint`, or that of another library with the same schemas.
+    """
+    ops = getattr(torch.ops, namespace)
+    forward = {"carafe": ops.carafe.default, "carafe_fused": ops.carafe_fused.default}
+    forward["carafe_fused.masked"] = ops.carafe_fused.masked
+    backward = {name: getattr(ops, name).default for name in ("carafe_backward", "carafe_fused_backward")}
+    fakes: dict[str, Callable[..., Any]] = {
+        "carafe": _carafe_fake,
+        "carafe_backward": _carafe_backward_fake,
+        "carafe_fused": _fused_fake,
+        "carafe_fused.masked": _masked_fake,
+        "carafe_fused_backward": _fused_backward_fake,
+    }
+    gradients: dict[str, tuple[Callable[..., Any], Callable[..., None], Any]] = {
+        "carafe": (_carafe_gradient, _setup_carafe, ops.carafe_backward),
+        "carafe_fused": (_fused_gradient, _setup_fused, ops.carafe_fused_backward),
+        "carafe_fused.masked": (_masked_gradient, _setup_masked, ops.carafe_fused_backward),
+    }
+    for name, op in (forward | backward).items():
+        torch.library.register_fake(f"{namespace}::{name}", fakes[name])
+        torch.library.register_vmap(f"{namespace}::{name}", _vmap(op))
+    for name, (gradient, setup, backward_op) in gradients.items():
+        formula = functools.partial(gradient, backward_op)
+        torch.library.register_autograd(f"{namespace}::{name}", formula, setup_context=setup)
+    for name in backward:
+        torch.library.register_autograd(f"{namespace}::{name}", _no_second_order)
+    registry = torch.library.Library(namespace, "FRAGMENT")
+    for device in ("cpu", "cuda"):
+        for name, op in forward.items():
+            registry.impl(name, _autocast(op, device), f"Autocast{device.upper()}")
+    register_flop_formula([ops.carafe, ops.carafe_fused])(_flops)
+    register_flop_formula([ops.carafe_backward, ops.carafe_fused_backward])(_backward_flops)
+    # Of the tables of decompositions it is that of the ONNX exporter which looks here; torch.compile and
+    # torch.export keep the operators whole.
+    for name, op in forward.items():
+        register_decomposition(op)(reference.carafe if name == "carafe" else reference.carafe_fused)
+    return registry
