@@ -99,7 +99,7 @@ inline Normalizer parse_normalizer(const char* op, const std::string& name) {
 }
 
 // Results keep the memory format of the tensor they belong to. One rule, the same as in
-// inpaint/ops/functional.py: neighbouring channels neighbouring in memory means channels_last.
+// inpaint/ops/registration.py: neighbouring channels neighbouring in memory means channels_last.
 inline bool is_channels_last(const Tensor& tensor) {
   return tensor.size(1) > 1 && tensor.size(2) * tensor.size(3) > 1 && tensor.stride(1) == 1;
 }
@@ -284,7 +284,7 @@ std::tuple<Tensor, Tensor> carafe_fused_backward(
   return backward_of<Device>(op, call, grad, features_wanted, logits_wanted);
 }
 
-// The schemas: fakes, autograd and autocast are registered in inpaint/ops/functional.py. The backward
+// The schemas: fakes, autograd and autocast are registered in inpaint/ops/registration.py. The backward
 // operators return an empty tensor in place of a gradient that is not wanted.
 inline void define_operators(torch::stable::detail::StableLibrary& m) {
   m.def("carafe(Tensor features, Tensor kernels, int kernel_size=5, int groups=1, int scale=2) -> Tensor");

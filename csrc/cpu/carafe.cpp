@@ -14,10 +14,10 @@
 namespace inpaint::cpu {
 namespace {
 
-constexpr int kVectors = 4;      // vectors of channels a block holds
-constexpr int kLongVectors = 16; // and a block that is only summed over
-constexpr int kOutputs = 4;      // output pixels summed at once: 4 × 4 accumulators fill half the registers
-constexpr int64_t kTile = 8;     // forward tile: its window of 64 channels stays near the core
+constexpr int kOutputs = 4;                         // output pixels summed at once
+constexpr int kVectors = kRegisters / 2 / kOutputs; // of channels in a block: sums fill half the registers
+constexpr int kLongVectors = 1024 / kVectorBytes;   // and in a block that is only summed over
+constexpr int64_t kTile = 8; // forward tile: its window of 64 channels stays near the core
 constexpr int64_t kBackwardRows = 8, kBackwardColumns = 16;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -363,7 +363,7 @@ void kernel_gradients(
     const GradPixels<A>& grad,
     int64_t vectors,
     A* gradients) {
-  constexpr int together = Vector<A>::lanes / kOutputs; // taps whose sums fill a vector
+  constexpr int together = std::max(Vector<A>::lanes / kOutputs, 1); // taps whose sums fill a vector
   const int64_t subs = g.subpixels(), k = g.kernel_size, taps = g.taps();
   std::vector<int64_t> shift(taps);
   for (int64_t t = 0; t < taps; ++t) shift[t] = t / k * window.row + t % k * window.column;

@@ -211,8 +211,10 @@ template <class A, class F>
 inline void with_lanes(int64_t subpixels, const F& f) {
   constexpr int lanes = Vector<A>::lanes;
   if (subpixels == 1) return f(std::integral_constant<int, 1>());
-  if (subpixels == 4) return f(std::integral_constant<int, 4>());
-  if (subpixels == 16 && lanes == 16) return f(std::integral_constant<int, 16>());
+  if constexpr (lanes >= 4)
+    if (subpixels == 4) return f(std::integral_constant<int, 4>());
+  if constexpr (lanes >= 16)
+    if (subpixels == 16) return f(std::integral_constant<int, 16>());
   f(std::integral_constant<int, 0>());
 }
 

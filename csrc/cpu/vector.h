@@ -1,5 +1,5 @@
-// The few vector operations that the CPU kernels need, over the vector types that GCC and Clang share: the
-// compiler maps 64 bytes to one AVX-512 register, two of AVX2 or four of NEON.
+// The few vector operations that the CPU kernels need, over the vector types that GCC and Clang share. A
+// vector is one register of the instructions that this library is compiled for.
 #pragma once
 
 #include <cmath>
@@ -9,10 +9,20 @@
 
 namespace inpaint::cpu {
 
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kRegisters = 32;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32, kRegisters = 16;
+#elif defined(__aarch64__)
+constexpr int kVectorBytes = 16, kRegisters = 32;
+#else
+constexpr int kVectorBytes = 16, kRegisters = 16;
+#endif
+
 template <class A> // A: the type sums are kept in, float or double
 struct Vector {
-  static constexpr int lanes = 64 / sizeof(A);
-  typedef A type __attribute__((vector_size(64)));
+  static constexpr int lanes = kVectorBytes / sizeof(A);
+  typedef A type __attribute__((vector_size(kVectorBytes)));
 
   static type load(const A* from) {
     type value;
@@ -25,16 +35,13 @@ struct Vector {
   // lane holds one vector's sum. A third of the shuffles of summing each by itself.
   static type sums(type* values) {
     for (int left = lanes / 2; left >= 1; left /= 2)
-      for (int i = 0; i < left; ++i) values[i] = add_pairs(values[2 * i], values[2 * i + 1]);
+      for (int i = 0; i < left; ++i)
+        values[i] = add_pairs(values[2 * i], values[2 * i + 1], std::make_integer_sequence<int, lanes>());
     return values[0];
   }
-  static type add_pairs(type a, type b) {
-    if constexpr (lanes == 16)
-      return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
-          __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    else
-      return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
-          __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  template <int... I>
+  static type add_pairs(type a, type b, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
   }
 
   // Turns rows into columns: lane j of values[i] and lane i of values[j] change places. Blocks of half the

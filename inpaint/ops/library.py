@@ -1,10 +1,9 @@
 """Finding, building and loading the compiled operator.
 
-The sources are compiled once for this machine (its processor's own instructions, this torch) with
-`torch.utils.cpp_extension` and ninja, and kept in a cache folder (`INPAINT_CACHE_DIR`, else
-`~/.cache/inpaint`). `python -m inpaint.ops.library` does it ahead of time and says what was built; otherwise
-it happens at the first import. Without a C++ compiler everything still runs on the plain-PyTorch twin, which
-is said once.
+The sources are compiled once for this kind of processor and this torch with `torch.utils.cpp_extension` and
+ninja, and kept in a cache folder (`INPAINT_CACHE_DIR`, else `~/.cache/inpaint`). `python -m
+inpaint.ops.library` does it ahead of time and says what was built; otherwise it happens at the first import.
+Without a C++ compiler everything still runs on the plain-PyTorch twin, which is said once.
 
 `INPAINT_OPS` chooses: `auto` (the default), `compiled` (an error if it cannot be had) or `reference` (the
 twin).
@@ -28,6 +27,12 @@ import torch
 
 # The oldest torch whose stable ABI the sources use: 2.11.
 ABI_FLAGS = ("-DTORCH_TARGET_VERSION=0x020b000000000000",)
+
+# Not -march=native: the result runs on every machine with these instructions.
+_INSTRUCTIONS = {
+    "AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "AVX2": ["-march=x86-64-v3"],
+}
 
 TWIN_COST = "about 50 to 150 times slower on a CPU in the operator, 2 to 10 times in a whole network"
 
@@ -70,28 +75,20 @@ def _compile_flags() -> list[str]:
     # Contracting a·b + c is the compilers' default and wanted; -ffast-math is not: NaN must stay NaN.
     flags = ["-O3", "-std=c++20", "-fno-math-errno", "-fvisibility=hidden", *ABI_FLAGS]
     if platform.machine().lower() in ("x86_64", "amd64"):
-        flags += ["-march=native", "-mprefer-vector-width=512"]
+        flags += _INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ["-march=x86-64-v2"])
     return flags
 
 
-def _processor() -> str:
-    """What -march=native depends on: a cache folder can be shared by unlike machines."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                return line
-    return platform.processor()
-
-
 def cpu_recipe() -> Recipe:
-    """The library with the schemas and the CPU's kernels, for this machine's processor."""
+    """The library with the schemas and the CPU's kernels, for the instructions that torch itself uses here.
+
+    `ATEN_CPU_CAPABILITY` (`default`, `avx2`, `avx512`) lowers both.
+    """
     folder = sources_folder()
     files = sorted([*folder.glob("*.*"), *folder.glob("cpu/*.*")])
     sources = tuple(file for file in files if file.suffix == ".cpp")
     headers = tuple(file for file in files if file.suffix == ".h")
-    return Recipe(
-        "inpaint_ops", sources, (*sources, *headers), tuple(_compile_flags()), tools=(_processor(),)
-    )
+    return Recipe("inpaint_ops", sources, (*sources, *headers), tuple(_compile_flags()))
 
 
 def library_path(recipe: Recipe | None = None) -> Path:

@@ -1,6 +1,8 @@
 """Finding, building and loading the compiled operator, and what happens where it cannot be had."""
 
 import os
+import platform
+import re
 import subprocess
 import sys
 import warnings
@@ -70,7 +72,7 @@ def test_the_cache_key_follows_all_that_the_library_is_made_from(
         patch.setattr(torch, "__version__", "2.11.0")
         keys.append(library.library_path())
     with monkeypatch.context() as patch:
-        patch.setattr(library, "_processor", lambda: "flags: sse2")
+        patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
         keys.append(library.library_path())
     with monkeypatch.context() as patch:
         patch.setattr(library, "_compile_flags", lambda: ["-O0"])
@@ -156,6 +158,30 @@ library.torch.ops.load_library(str(library.build()))
         _, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
     assert cached(tmp_path) == [library.library_path().name]
+
+
+@needs_compiled
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="x86 has several")
+@pytest.mark.parametrize(
+    ("capability", "flag"), [("avx2", "-march=x86-64-v3"), ("default", "-march=x86-64-v2")]
+)
+def test_lesser_processors_get_their_own_library_and_right_results(capability: str, flag: str) -> None:
+    """The table once more, in a process in which torch itself keeps to these instructions."""
+    script = f"""
+import sys
+import pytest
+from inpaint.ops import implementation, library
+assert implementation() == "compiled"
+assert {flag!r} in library.cpu_recipe().flags
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {str(ROOT / "tests" / "ops" / "test_carafe.py")!r},
+                      "-k", "compiled and loops"]))
+"""
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, cwd=ROOT, timeout=500
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert int(re.search(r"(\d+) passed", result.stdout)[1]) > 200  # type: ignore[index]
 
 
 # ------------------------------------------------------------------------------------------------------------
