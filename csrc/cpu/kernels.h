@@ -99,41 +99,27 @@ template <class A> inline A log_logistic(A x) {
   return std::min(x, A(0)) - std::log1p(exponential(-std::abs(x)));
 }
 
-// Numbers of one pixel, vector by vector. With S sub-pixels dividing the lanes, lane l always belongs to
-// sub-pixel l mod S, so a sum or a maximum over the taps is one over the vectors and then over every S-th
-// lane.
-template <class A, int S>
-struct Lanes {
-  static constexpr int lanes = Vector<A>::lanes;
-  A value[lanes];
-
-  // Folds lanes of the same sub-pixel and spreads the result to all of them.
-  template <class Combine>
-  void fold(const Combine& combine) {
-    for (int half = lanes / 2; half >= S; half /= 2)
-      for (int l = 0; l < half; ++l) value[l] = combine(value[l], value[l + half]);
-    for (int l = S; l < lanes; ++l) value[l] = value[l % S];
-  }
-};
-
 template <class A> inline A larger(A a, A b) { return a > b ? a : b; }
+
+// The next functions go through the numbers of one pixel vector by vector. With S sub-pixels dividing the
+// lanes, lane l always belongs to sub-pixel l mod S, so a sum or a maximum over the taps is one over the
+// vectors and then over every S-th lane.
 
 // Softmax over the taps, in place. The padding behind `count` becomes 0.
 template <class A, int S>
 inline void softmax_lanes(A* w, int64_t count, int64_t padded) {
-  constexpr int lanes = Vector<A>::lanes;
+  using Vec = Vector<A>;
   std::fill(w + count, w + padded, -INFINITY);
-  Lanes<A, S> high, sum{};
-  for (int l = 0; l < lanes; ++l) high.value[l] = w[l];
-  for (int64_t i = lanes; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) high.value[l] = larger(high.value[l], w[i + l]);
-  high.fold(larger<A>);
-  for (int64_t i = 0; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) sum.value[l] += w[i + l] = exponential(w[i + l] - high.value[l]);
-  sum.fold([](A a, A b) { return a + b; });
-  for (int l = 0; l < lanes; ++l) sum.value[l] = A(1) / sum.value[l];
-  for (int64_t i = 0; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) w[i + l] *= sum.value[l];
+  typename Vec::type high = Vec::load(w), sum{};
+  for (int64_t i = Vec::lanes; i < padded; i += Vec::lanes) high = Vec::larger(high, Vec::load(w + i));
+  high = Vec::template fold<S>(high, Vec::larger);
+  for (int64_t i = 0; i < padded; i += Vec::lanes) {
+    const typename Vec::type power = exponentials<A>(Vec::load(w + i) - high);
+    Vec::store(w + i, power);
+    sum += power;
+  }
+  const typename Vec::type factor = A(1) / Vec::template fold<S>(sum, Vec::plus);
+  for (int64_t i = 0; i < padded; i += Vec::lanes) Vec::store(w + i, Vec::load(w + i) * factor);
 }
 
 // s/W from sums that were taken relative to two largest logits `difference` apart.
@@ -149,31 +135,31 @@ inline A known_share(A sum, A difference, A all) {
 // known, and all become 0.
 template <class A, int S>
 inline void masked_softmax_lanes(A* w, const A* known, int64_t count, int64_t padded, A* share) {
-  constexpr int lanes = Vector<A>::lanes;
+  using Vec = Vector<A>;
+  using Numbers = typename Vec::type;
+  const Numbers zero{}, nothing = zero - A(INFINITY);
   std::fill(w + count, w + padded, -INFINITY);
-  Lanes<A, S> high, high_known, all{}, sum{};
-  for (int l = 0; l < lanes; ++l) high.value[l] = high_known.value[l] = -INFINITY;
-  for (int64_t i = 0; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) {
-      high.value[l] = larger(high.value[l], w[i + l]);
-      high_known.value[l] = larger(high_known.value[l], known[i + l] > A(0) ? w[i + l] : -A(INFINITY));
-    }
-  high.fold(larger<A>);
-  high_known.fold(larger<A>);
-  for (int l = 0; l < lanes; ++l)
-    if (high_known.value[l] == -A(INFINITY)) high_known.value[l] = A(0);
-  for (int64_t i = 0; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) {
-      all.value[l] += exponential(w[i + l] - high.value[l]);
-      const A own = exponential(w[i + l] - high_known.value[l]) * known[i + l];
-      sum.value[l] += w[i + l] = known[i + l] > A(0) ? own : A(0);
-    }
-  all.fold([](A a, A b) { return a + b; });
-  sum.fold([](A a, A b) { return a + b; });
-  for (int s = 0; s < S; ++s)
-    share[s] = known_share(sum.value[s], high_known.value[s] - high.value[s], all.value[s]);
-  for (int64_t i = 0; i < padded; i += lanes)
-    for (int l = 0; l < lanes; ++l) w[i + l] = sum.value[l] == A(0) ? A(0) : w[i + l] / sum.value[l];
+  Numbers high = nothing, high_known = nothing, all{}, sum{};
+  for (int64_t i = 0; i < padded; i += Vec::lanes) {
+    const Numbers logit = Vec::load(w + i), v = Vec::load(known + i);
+    high = Vec::larger(high, logit);
+    high_known = Vec::larger(high_known, v > zero ? logit : nothing);
+  }
+  high = Vec::template fold<S>(high, Vec::larger);
+  high_known = Vec::template fold<S>(high_known, Vec::larger);
+  high_known = high_known == nothing ? zero : high_known;
+  for (int64_t i = 0; i < padded; i += Vec::lanes) {
+    const Numbers logit = Vec::load(w + i), v = Vec::load(known + i);
+    all += exponentials<A>(logit - high);
+    const Numbers own = v > zero ? exponentials<A>(logit - high_known) * v : zero;
+    Vec::store(w + i, own);
+    sum += own;
+  }
+  all = Vec::template fold<S>(all, Vec::plus);
+  sum = Vec::template fold<S>(sum, Vec::plus);
+  for (int s = 0; s < S; ++s) share[s] = known_share<A>(sum[s], high_known[s] - high[s], all[s]);
+  for (int64_t i = 0; i < padded; i += Vec::lanes)
+    Vec::store(w + i, sum == zero ? zero : Vec::load(w + i) / sum);
 }
 
 // The same for any number of sub-pixels, one of them at a time: w and known are `stride` apart.
@@ -290,15 +276,16 @@ void normalize(
 template <class A>
 inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps, int64_t padded) {
   with_lanes<A>(subs, [&](auto S) {
-    constexpr int lanes = Vector<A>::lanes;
     if constexpr (S.value > 0) {
-      Lanes<A, S.value> mean{};
-      for (int64_t i = 0; i < padded; i += lanes)
-        for (int l = 0; l < lanes; ++l) mean.value[l] += w[i + l] * gradient[i + l];
-      mean.fold([](A a, A b) { return a + b; });
-      for (int64_t i = 0; i < padded; i += lanes)
-        for (int l = 0; l < lanes; ++l)
-          gradient[i + l] = w[i + l] > A(0) ? w[i + l] * (gradient[i + l] - mean.value[l]) : A(0);
+      using Vec = Vector<A>;
+      typename Vec::type mean{};
+      const typename Vec::type zero{};
+      for (int64_t i = 0; i < padded; i += Vec::lanes) mean += Vec::load(w + i) * Vec::load(gradient + i);
+      mean = Vec::template fold<S.value>(mean, Vec::plus);
+      for (int64_t i = 0; i < padded; i += Vec::lanes) {
+        const typename Vec::type own = Vec::load(w + i), slope = Vec::load(gradient + i);
+        Vec::store(gradient + i, own > zero ? own * (slope - mean) : zero);
+      }
     } else {
       for (int64_t s = 0; s < subs; ++s) {
         A mean = 0;

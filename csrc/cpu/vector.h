@@ -60,6 +60,27 @@ struct Vector {
     a = upper;
   }
 
+  // Combines the lanes l, l + Group, l + 2·Group, …, and spreads each result over those lanes.
+  template <int Group, class Combine>
+  static type fold(type value, const Combine& combine) {
+    return fold_halves<Group, lanes / 2>(value, combine);
+  }
+  template <int Group, int Half, class Combine>
+  static type fold_halves(type value, const Combine& combine) {
+    if constexpr (Half < Group) {
+      return value;
+    } else {
+      const type other = rotate<Half>(value, std::make_integer_sequence<int, lanes>());
+      return fold_halves<Group, Half / 2>(combine(value, other), combine);
+    }
+  }
+  template <int By, int... I>
+  static type rotate(type value, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(value, value, ((I + By) % lanes)...);
+  }
+  static type larger(type a, type b) { return a > b ? a : b; }
+  static type plus(type a, type b) { return a + b; }
+
   // A tree of halves: a loop over the lanes would be one long chain of additions.
   static A sum(type value) {
     A parts[lanes];
@@ -84,29 +105,44 @@ inline void prefetch_to_write(A* to, int64_t vectors) {
 
 inline double exponential(double x) { return std::exp(x); }
 
-// exp in single precision, written so that loops over it vectorise: x = n·ln 2 + r, |r| ≤ ln 2 / 2, then the
-// Taylor polynomial of degree 7 (relative error below 2e-7) and n put into the exponent bits. exp(0) is
-// exactly 1, NaN stays NaN, and below the smallest normal number the result is 0.
-inline float exponential(float x) {
+// exp in single precision: x = n·ln 2 + r, |r| ≤ ln 2 / 2, then the Taylor polynomial of degree 7 (relative
+// error below 2e-7) and n put into the exponent bits. exp(0) is exactly 1, NaN stays NaN, and below the
+// smallest normal number the result is 0. `Float` is float or a vector of them, `Int` the integers of the
+// same size; vectors need their comparisons in this form, and loops over single floats vectorise with it.
+template <class Float, class Int>
+inline Float single_exponential(Float x) {
   constexpr float lowest = -87.0f, highest = 88.0f;
-  const float bounded = x < lowest ? lowest : (x > highest ? highest : x); // NaN passes both comparisons
-  const float shifted = bounded * 1.44269504088896341f + 12582912.0f;      // 1.5·2^23 rounds to an integer
-  int32_t bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  const float n = shifted - 12582912.0f;
-  const float r = bounded - n * 0.693145751953125f - n * 1.428606765330187e-06f;
-  float p = 1.0f / 5040.0f;
-  p = p * r + 1.0f / 720.0f;
+  const Float zero{}, least = zero + lowest, most = zero + highest;
+  const Float bounded = x < least ? least : (x > most ? most : x);    // NaN passes both comparisons
+  const Float shifted = bounded * 1.44269504088896341f + 12582912.0f; // 1.5·2^23 rounds to an integer
+  const Float n = shifted - 12582912.0f;
+  const Float r = bounded - n * 0.693145751953125f - n * 1.428606765330187e-06f;
+  Float p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
   p = p * r + 1.0f / 120.0f;
   p = p * r + 1.0f / 24.0f;
   p = p * r + 1.0f / 6.0f;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const uint32_t exponent = (static_cast<uint32_t>(bits) - 0x4B400000u + 127u) << 23;
-  float power;
+  Int bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  const Int exponent = (bits - 0x4B400000 + 127) << 23;
+  Float power;
   std::memcpy(&power, &exponent, sizeof power);
-  return x < lowest ? 0.0f : p * power;
+  return x < least ? zero : p * power;
+}
+
+inline float exponential(float x) { return single_exponential<float, int32_t>(x); }
+
+template <class A>
+inline typename Vector<A>::type exponentials(typename Vector<A>::type x) {
+  if constexpr (sizeof(A) == sizeof(float)) {
+    typedef int32_t integers __attribute__((vector_size(kVectorBytes)));
+    return single_exponential<typename Vector<A>::type, integers>(x);
+  } else {
+    for (int lane = 0; lane < Vector<A>::lanes; ++lane) x[lane] = exponential(x[lane]);
+    return x;
+  }
 }
 
 } // namespace inpaint::cpu
