@@ -3,6 +3,7 @@
 # make lint    ruff, mypy and clang-format, changing nothing;  make format  rewrites the files
 # make bench   times the operator
 # make cuda    compiles the CUDA kernels for every architecture of CUDA_ARCHS (needs nvcc, no GPU)
+# make wheel   a wheel with the operator compiled, into dist/; with CUDA_ARCHS on the command line for GPUs too
 # make asan    runs the CUDA kernels on the CPU under AddressSanitizer
 # make clean  removes what was built;  make distclean  the environment too
 #
@@ -24,7 +25,7 @@ OPERATOR := $(VENV)/.operator-built
 CXX_SOURCES = $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 PYTHON_SOURCES = $(wildcard *.py) benchmarks inpaint tests
 
-.PHONY: app test lint format bench cuda asan clean distclean
+.PHONY: app test lint format bench cuda wheel asan clean distclean
 .NOTPARALLEL: # two pips at work in one environment would break it
 
 app: $(RUNTIME) $(OPERATOR)
@@ -50,6 +51,14 @@ bench: $(RUNTIME) $(OPERATOR)
 cuda: $(RUNTIME)
 	INPAINT_OPS=reference TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHS)" \
 	$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.cuda
+
+# Built with the environment's own torch, whose stable ABI the libraries keep to.
+wheel: $(DEVELOPMENT)
+	rm -rf build # what setuptools finds there, it packs
+	INPAINT_WHEEL_LIBRARIES=1 \
+	TORCH_CUDA_ARCH_LIST="$(if $(filter command line,$(origin CUDA_ARCHS)),$(CUDA_ARCHS))" \
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
 
 # The interpreter is not built with AddressSanitizer, so its run-time library has to be there first, and the one of
 # C++ exceptions with it. A context that is left for good looks like a leak.

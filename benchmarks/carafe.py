@@ -332,7 +332,7 @@ def main() -> None:
         rows += measure(case, own_names, arguments.rounds, arguments.seconds)
     facts = {
         "operator": f"{implementation('cpu')}, k = {arguments.kernel_size}, σ = {arguments.scale}",
-        "compiler": f"{compiler()}, {' '.join(library._compile_flags())}",
+        "compiler": f"{compiler()}, {' '.join(library.cpu_recipe().flags)}",
     }
     publish(
         report("CARAFE and other ways to upsample", facts, [markdown_table(COLUMNS, rows, left=4)]),

@@ -6,6 +6,7 @@ import ast
 import functools
 import json
 import os
+import platform
 import re
 import shlex
 import socket
@@ -22,6 +23,8 @@ import torch
 from PIL import Image
 
 import inpaint
+from inpaint import ops
+from inpaint.ops import library
 from inpaint.weights import find_model, installed_models, save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,15 +61,35 @@ def run_python(code: str, *, cwd: Path, **environment: str) -> subprocess.Comple
 # --- the wheel ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of a copy of the checkout, so that building leaves nothing behind; no network is needed."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def build_wheel(source: Path, target: Path, **environment: str) -> Path:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    result = subprocess.run(
+        [*command, "--wheel-dir", target, source],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (file,) = target.glob("*.whl")
+    return file
+
+
+def copy_checkout(source: Path) -> None:
+    """What a wheel is made from, so that building leaves nothing behind."""
     for path in project_files():
         relative = path.relative_to(ROOT)
         if relative.parts[0] in ("inpaint", "csrc", "models") or len(relative.parts) == 1:
             (source / relative).parent.mkdir(parents=True, exist_ok=True)
             (source / relative).write_bytes(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel of a copy of the checkout; no network is needed."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    copy_checkout(source)
     # A model of the test's own, so that this part of the mapping is checked even where none is released.
     model = source / "models" / "wheel-test"
     model.mkdir(parents=True)
@@ -77,14 +100,42 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     index = json.loads(index_file.read_text("utf-8")) if index_file.is_file() else {"models": []}
     index["models"].append({"name": "wheel-test", "description": "of a test", "parameters": 4, "scores": {}})
     index_file.write_text(json.dumps(index), "utf-8")
-
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
-    result = subprocess.run(
-        [*command, "--wheel-dir", target, source], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    (file,) = target.glob("*.whl")
+    file = build_wheel(source, target)
+    assert file.name.endswith("-py3-none-any.whl")
     return zipfile.ZipFile(file)
+
+
+@pytest.mark.skipif(ops.implementation() != "compiled", reason="no compiled operator")
+def test_a_wheel_with_libraries_needs_no_compiler(tmp_path: Path) -> None:
+    source, target, installed = (tmp_path / name for name in ("source", "wheel", "installed"))
+    copy_checkout(source)
+    file = build_wheel(source, target, INPAINT_WHEEL_LIBRARIES="1", TORCH_CUDA_ARCH_LIST="")
+    assert re.search(r"-py3-none-(?!any)\w+\.whl$", file.name)
+    zipfile.ZipFile(file).extractall(installed)
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    names = {path.name for path in (installed / "inpaint" / "_lib").iterdir()}
+    assert names == {library.cpu_name(level) for level in (library.INSTRUCTIONS if x86 else ["DEFAULT"])}
+    code = """
+import torch
+from inpaint.ops import carafe_fused, implementation, library, reference
+assert implementation() == "compiled" and not library.has_compiler()
+x, logits = torch.randn(1, 20, 6, 7), torch.randn(1, 100, 6, 7)
+torch.testing.assert_close(carafe_fused(x, logits), reference.carafe_fused(x, logits))
+print(library.__file__)
+"""
+    for capability in ("default", "avx2", "avx512"):
+        result = run_python(
+            code,
+            cwd=tmp_path,
+            PYTHONPATH=str(installed),
+            ATEN_CPU_CAPABILITY=capability,
+            CXX="/nonexistent",
+            INPAINT_OPS="compiled",
+            INPAINT_CACHE_DIR=str(tmp_path / "cache"),
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith(str(installed))
+    assert not (tmp_path / "cache").exists()
 
 
 class TinyNetwork(torch.nn.Module):

@@ -112,12 +112,22 @@ def build(made: Recipe | None = None, verbose: bool = False) -> Path:
         cpp_extension.CUDA_HOME = before
 
 
+def name() -> str:
+    """The name of a wheel's library, for the major version of CUDA that torch is built with."""
+    return f"inpaint_ops_cuda-{(torch.version.cuda or 'none').split('.')[0]}.so"
+
+
+def _installed_or_built() -> Path:
+    installed = library.installed_path(name())
+    return installed if installed.is_file() else build()
+
+
 def load() -> bool:
     """Adds the CUDA kernels to `torch.ops.inpaint`; False where none are wanted or the twin has to serve."""
     if not wanted():
         return False
     try:
-        torch.ops.load_library(str(build()))
+        torch.ops.load_library(str(_installed_or_built()))
     except (BuildError, OSError) as error:
         warnings.warn(
             f"CARAFE on CUDA runs on plain PyTorch ({TWIN_COST}): {error}", RuntimeWarning, stacklevel=2
@@ -135,7 +145,7 @@ def build_and_say() -> bool:
     """Builds ahead of time, says what will run, and returns whether it is the compiled library."""
     write = sys.stderr.write
     try:
-        write(f"CARAFE operator: compiled for CUDA, {build()}\n")
+        write(f"CARAFE operator: compiled for CUDA, {_installed_or_built()}\n")
     except (BuildError, OSError) as error:
         write(f"CARAFE operator: plain PyTorch on CUDA, {TWIN_COST}. Reason: {error}\n")
         return False

@@ -5,6 +5,8 @@ ninja, and kept in a cache folder (`INPAINT_CACHE_DIR`, else `~/.cache/inpaint`)
 inpaint.ops.library` does it ahead of time and says what was built; otherwise it happens at the first import.
 Without a C++ compiler everything still runs on the plain-PyTorch twin, which is said once.
 
+A wheel may hold the libraries ready-made (`make wheel`); then nothing is compiled.
+
 `INPAINT_OPS` chooses: `auto` (the default), `compiled` (an error if it cannot be had) or `reference` (the
 twin).
 """
@@ -28,10 +30,11 @@ import torch
 # The oldest torch whose stable ABI the sources use: 2.11.
 ABI_FLAGS = ("-DTORCH_TARGET_VERSION=0x020b000000000000",)
 
-# Not -march=native: the result runs on every machine with these instructions.
-_INSTRUCTIONS = {
+# On x86, by torch's names. Not -march=native: the result runs on every machine with these instructions.
+INSTRUCTIONS = {
     "AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     "AVX2": ["-march=x86-64-v3"],
+    "DEFAULT": ["-march=x86-64-v2"],
 }
 
 TWIN_COST = "about 50 to 150 times slower on a CPU in the operator, 2 to 10 times in a whole network"
@@ -71,24 +74,33 @@ class Recipe:
     tools: tuple[str, ...] = ()  # other things that the result depends on
 
 
-def _compile_flags() -> list[str]:
+def capability() -> str:
+    """The instructions that torch uses here, a key of `INSTRUCTIONS`; `ATEN_CPU_CAPABILITY` lowers it."""
+    found = torch.backends.cpu.get_cpu_capability()
+    return found if found in INSTRUCTIONS else "DEFAULT"
+
+
+def _compile_flags(instructions: str) -> list[str]:
     # Contracting a·b + c is the compilers' default and wanted; -ffast-math is not: NaN must stay NaN.
     flags = ["-O3", "-std=c++20", "-fno-math-errno", "-fvisibility=hidden", *ABI_FLAGS]
     if platform.machine().lower() in ("x86_64", "amd64"):
-        flags += _INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ["-march=x86-64-v2"])
+        flags += INSTRUCTIONS[instructions]
     return flags
 
 
-def cpu_recipe() -> Recipe:
-    """The library with the schemas and the CPU's kernels, for the instructions that torch itself uses here.
-
-    `ATEN_CPU_CAPABILITY` (`default`, `avx2`, `avx512`) lowers both.
-    """
+def cpu_recipe(instructions: str | None = None) -> Recipe:
+    """The library with the schemas and the CPU's kernels, by default for `capability()`."""
     folder = sources_folder()
     files = sorted([*folder.glob("*.*"), *folder.glob("cpu/*.*")])
     sources = tuple(file for file in files if file.suffix == ".cpp")
     headers = tuple(file for file in files if file.suffix == ".h")
-    return Recipe("inpaint_ops", sources, (*sources, *headers), tuple(_compile_flags()))
+    flags = _compile_flags(instructions or capability())
+    return Recipe("inpaint_ops", sources, (*sources, *headers), tuple(flags))
+
+
+def installed_path(name: str) -> Path:
+    """Where a wheel with compiled libraries has them: made from the sources beside them, for every torch."""
+    return Path(__file__).resolve().parent.parent / "_lib" / name
 
 
 def library_path(recipe: Recipe | None = None) -> Path:
@@ -163,6 +175,31 @@ def build(recipe: Recipe | None = None, verbose: bool = False) -> Path:
     return target
 
 
+def build_all() -> list[tuple[str, Path]]:
+    """Compiles what a wheel for this platform holds: (name in the wheel, file) of each library.
+
+    The CUDA library is among them if `TORCH_CUDA_ARCH_LIST` says for what.
+    """
+    from . import cuda
+
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    levels = INSTRUCTIONS if x86 else ("DEFAULT",)
+    libraries = [(cpu_name(level), build(cpu_recipe(level))) for level in levels]
+    if os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        libraries.append((cuda.name(), cuda.build()))
+    return libraries
+
+
+def cpu_name(instructions: str) -> str:
+    """The name of a wheel's library for the CPU."""
+    return f"inpaint_ops-{instructions}.so"
+
+
+def _installed_or_built() -> Path:
+    installed = installed_path(cpu_name(capability()))
+    return installed if installed.is_file() else build()
+
+
 def load() -> bool:
     """Makes `torch.ops.inpaint` available; returns False where the plain-PyTorch twin has to serve.
 
@@ -176,7 +213,7 @@ def load() -> bool:
     if wish == "reference":
         return False
     try:
-        path = build()
+        path = _installed_or_built()
         if not hasattr(torch.ops.inpaint, "carafe"):  # a build of this very process is loaded already
             torch.ops.load_library(str(path))
     except (BuildError, OSError) as error:
@@ -193,7 +230,7 @@ def main() -> None:
 
     write = sys.stderr.write
     try:
-        write(f"CARAFE operator: compiled for this CPU, {build()}\n")
+        write(f"CARAFE operator: compiled for this CPU, {_installed_or_built()}\n")
     except (BuildError, OSError) as error:
         write(f"CARAFE operator: plain PyTorch, {TWIN_COST}. Reason: {error}\n")
         return

@@ -75,7 +75,7 @@ def test_the_cache_key_follows_all_that_the_library_is_made_from(
         patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
         keys.append(library.library_path())
     with monkeypatch.context() as patch:
-        patch.setattr(library, "_compile_flags", lambda: ["-O0"])
+        patch.setattr(library, "_compile_flags", lambda _: ["-O0"])
         keys.append(library.library_path())
     assert len(set(keys)) == len(keys)
     assert library.library_path() == keys[4]
