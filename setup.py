@@ -1,8 +1,8 @@
 """Everything is in pyproject.toml, but for this: a wheel with the compiled operator (`make wheel`).
 
-With `INPAINT_WHEEL_LIBRARIES=1`, and torch in the environment that builds (`--no-build-isolation`), the wheel
-holds the libraries that `inpaint.ops.library` finds before it thinks of compiling. They keep to the stable ABI
-of torch and do not know Python, so one such wheel serves every CPython and torch that the project supports.
+With `INPAINT_WHEEL_LIBRARIES=1`, and torch in the environment that builds (`--no-build-isolation`), the
+wheel holds the libraries that `inpaint.ops.library` finds before it thinks of compiling. They keep to the
+stable ABI of torch and do not know Python: one wheel serves every CPython and torch that is supported.
 """
 
 import os

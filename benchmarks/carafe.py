@@ -4,6 +4,7 @@
     python benchmarks/carafe.py
     python benchmarks/carafe.py --threads 2 --output benchmarks/results/carafe.md
     python benchmarks/carafe.py --shapes 1x256x64x64 --types float32 --layouts channels_last --scale 4
+    python benchmarks/carafe.py --device cuda --mmcv mmcv-2.2.0     # see benchmarks/mmcv_peer.py
 
 One table; benchmarks/README.md says what its rows and columns are. Rows that claim to be CARAFE are compared
 on a small input first, so that nothing is timed that computes something else.
@@ -25,9 +26,10 @@ from typing import Any
 # The profiler, which is asked about memory alone, would report on the GPUs it looks for.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
+import mmcv_peer
 import torch
 import torch.nn.functional as F
-from measurement import interleaved_medians, markdown_table, publish, report
+from measurement import interleaved_medians, interleaved_times, markdown_table, publish, report
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
@@ -36,9 +38,12 @@ from inpaint.layers import CarafeUpsample
 from inpaint.masks import generator_for, parse_recipe
 from inpaint.ops import carafe, carafe_fused, implementation, library, reference
 
-TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"channels_last": torch.channels_last, "NCHW": torch.contiguous_format}
-SHAPES = ("1x256x64x64", "8x64x128x128", "1x512x32x32", "2x128x33x47")
+SHAPES = {
+    "cpu": ("1x256x64x64", "8x64x128x128", "1x512x32x32", "2x128x33x47"),
+    "cuda": ("8x256x64x64", "8x64x256x256", "1x256x64x64"),
+}
 YARDSTICK = "bilinear"
 # So much slower than the others that they are measured on the first shape only, with few repeats.
 SLOW = ("twin", "twin_masked", "unfold_einsum", "unfold_sum")
@@ -56,6 +61,7 @@ COLUMNS = (
     "÷ bilinear",
     "both ÷ forward",
     "GFLOP/s",
+    "of the limit",
     "forward, temporary MiB",
     "both, peak MiB",
 )
@@ -70,6 +76,15 @@ class Case:
     layout: str
     kernel_size: int
     scale: int
+    groups: int = 1
+    device: str = "cpu"
+
+    @property
+    def bytes_moved(self) -> int:
+        """What one fused forward has to read and write at least: features, logits and the result, once."""
+        n, c, h, w = self.shape
+        numbers = n * h * w * (c + self.groups * (self.kernel_size * self.scale) ** 2 + c * self.scale**2)
+        return numbers * TYPES[self.dtype].itemsize
 
     @property
     def reassembly_flops(self) -> int:
@@ -80,7 +95,8 @@ class Case:
     def random(self, channels: int, scale: int = 1) -> Tensor:
         """Normal numbers of the case's type and layout, `channels` at `scale` times the features' size."""
         n, _, h, w = self.shape
-        numbers = torch.randn(n, channels, scale * h, scale * w, dtype=TYPES[self.dtype])
+        size = (n, channels, scale * h, scale * w)
+        numbers = torch.randn(size, dtype=TYPES[self.dtype], device=self.device)
         return numbers.contiguous(memory_format=LAYOUTS[self.layout])
 
 
@@ -92,20 +108,20 @@ class Method:
     inputs: tuple[Tensor, ...]
 
 
-def build_methods(case: Case) -> dict[str, Method]:
-    """Every row's computation, on tensors that they share."""
-    k, scale = case.kernel_size, case.scale
+def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict[str, Method]:
+    """Every row's computation, on tensors that they share. `mmcv` is its operator, which adds a row."""
+    k, scale, groups = case.kernel_size, case.scale, case.groups
     n, channels, height, width = case.shape
     features = case.random(channels).requires_grad_()
-    logits = case.random(k**2 * scale**2).requires_grad_()
-    kernels = F.pixel_shuffle(logits.detach(), scale).softmax(1)
+    logits = case.random(groups * k**2 * scale**2).requires_grad_()
+    kernels = normalized(logits.detach(), groups, scale)
     kernels = kernels.contiguous(memory_format=LAYOUTS[case.layout]).requires_grad_()
     recipe = parse_recipe(MASKS)
     holes = [torch.from_numpy(recipe(generator_for(0, number), height, width)) for number in range(n)]
-    valid = 1 - torch.stack(holes)[:, None].float()
+    valid = 1 - torch.stack(holes)[:, None].float().to(case.device)
 
     def layer(module: nn.Module, *arguments: Tensor | None) -> Method:
-        module.to(TYPES[case.dtype]).to(memory_format=LAYOUTS[case.layout])
+        module.to(case.device, TYPES[case.dtype]).to(memory_format=LAYOUTS[case.layout])
 
         def forward() -> Tensor:
             result = module(features, *arguments)
@@ -114,11 +130,12 @@ def build_methods(case: Case) -> dict[str, Method]:
         return Method(forward, (features, *module.parameters()))
 
     def plain(function: Callable[..., Any], second: Tensor = logits) -> Method:
-        return Method(lambda: function(features, second, kernel_size=k, scale=scale), (features, second))
+        numbers = {"kernel_size": k, "groups": groups, "scale": scale}
+        return Method(lambda: function(features, second, **numbers), (features, second))
 
     def masked(function: Callable[..., Any]) -> Method:
         return Method(
-            lambda: function(features, logits, kernel_size=k, scale=scale, valid=valid)[0],
+            lambda: function(features, logits, kernel_size=k, groups=groups, scale=scale, valid=valid)[0],
             (features, logits),
         )
 
@@ -127,12 +144,22 @@ def build_methods(case: Case) -> dict[str, Method]:
         channels, channels, 2 * scale, scale, padding=(scale + 1) // 2, output_padding=scale % 2
     )
     shuffle = nn.Sequential(nn.Conv2d(channels, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+
+    def around_mmcv(x: Tensor, numbers: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
+        """What it needs: kernels shuffled and normalised by others, and NCHW, whatever comes and goes."""
+        assert mmcv is not None
+        ready = normalized(numbers, groups, scale).contiguous()
+        result = mmcv(x.contiguous(), ready, kernel_size, groups, scale)
+        return result.contiguous(memory_format=LAYOUTS[case.layout])
+
+    peers = {} if mmcv is None or case.dtype == "bfloat16" else {"mmcv": plain(around_mmcv)}
     return {
         "carafe_fused": plain(carafe_fused),
         "carafe_fused_masked": masked(carafe_fused),
         "carafe": plain(carafe, kernels),
-        "layer": layer(CarafeUpsample(channels, scale, up_kernel=k)),
-        "layer_masked": layer(CarafeUpsample(channels, scale, up_kernel=k), valid),
+        **peers,
+        "layer": layer(CarafeUpsample(channels, scale, up_kernel=k, groups=groups)),
+        "layer_masked": layer(CarafeUpsample(channels, scale, up_kernel=k, groups=groups), valid),
         "nearest": Method(lambda: F.interpolate(features, scale_factor=scale, mode="nearest"), (features,)),
         "bilinear": Method(
             lambda: F.interpolate(features, scale_factor=scale, mode="bilinear", align_corners=False),
@@ -147,35 +174,43 @@ def build_methods(case: Case) -> dict[str, Method]:
     }
 
 
-def unfold_einsum(features: Tensor, logits: Tensor, kernel_size: int, scale: int) -> Tensor:
+def normalized(logits: Tensor, groups: int, scale: int) -> Tensor:
+    """Ready kernels [N, G·k², σH, σW] from logits."""
+    shuffled = F.pixel_shuffle(logits, scale)
+    return shuffled.unflatten(1, (groups, -1)).softmax(2).flatten(1, 2)
+
+
+def unfold_einsum(features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
     """The definition read at the output's resolution, which is how PyTorch versions are mostly written.
 
     In features enlarged by repeating pixels, the taps of an output pixel lie σ apart around it. All windows
     are laid out in memory: k² times the output.
     """
     n, c, h, w = features.shape
-    kernels = F.pixel_shuffle(logits, scale).softmax(1)  # [N, k², σH, σW]
+    kernels = normalized(logits, groups, scale).view(n, groups, kernel_size**2, scale * h, scale * w)
     enlarged = F.interpolate(features, scale_factor=scale, mode="nearest")
     windows = F.unfold(enlarged, kernel_size, dilation=scale, padding=kernel_size // 2 * scale)
-    windows = windows.view(n, c, kernel_size**2, scale * h, scale * w)
-    return torch.einsum("nckhw,nkhw->nchw", windows, kernels)
+    windows = windows.view(n, groups, c // groups, kernel_size**2, scale * h, scale * w)
+    return torch.einsum("ngckhw,ngkhw->ngchw", windows, kernels).flatten(1, 2)
 
 
-def unfold_sum(features: Tensor, logits: Tensor, kernel_size: int, scale: int) -> Tensor:
+def unfold_sum(features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
     """The definition read at the source's resolution: σ² times smaller windows, one sub-pixel at a time."""
     n, c, h, w = features.shape
     windows = F.unfold(features, kernel_size, padding=kernel_size // 2)
-    windows = windows.view(n, c, kernel_size**2, h, w)
-    weights = logits.view(n, 1, kernel_size**2, scale**2, h, w).softmax(2)
-    parts = [(windows * weights[:, :, :, s]).sum(2) for s in range(scale**2)]
-    return F.pixel_shuffle(torch.stack(parts, 2).view(n, c * scale**2, h, w), scale)
+    windows = windows.view(n, groups, c // groups, kernel_size**2, h, w)
+    weights = logits.reshape(n, groups, 1, kernel_size**2, scale**2, h, w).softmax(3)
+    parts = [(windows * weights[:, :, :, :, s]).sum(3) for s in range(scale**2)]
+    return F.pixel_shuffle(torch.stack(parts, 3).view(n, c * scale**2, h, w), scale)
 
 
-def check_methods(kernel_size: int, scale: int) -> None:
+def check_methods(
+    kernel_size: int, groups: int, scale: int, device: str, mmcv: Callable[..., Tensor] | None
+) -> None:
     """Stop if rows that claim to be one computation differ, in the result or in a gradient."""
     torch.manual_seed(0)
-    case = Case((2, 24, 7, 9), "float32", "NCHW", kernel_size, scale)
-    methods = build_methods(case)
+    case = Case((2, 24 * groups, 7, 9), "float32", "NCHW", kernel_size, scale, groups, device)
+    methods = build_methods(case, mmcv)
     gradient = case.random(case.shape[1], scale)
 
     def outcome(method: Method) -> list[Tensor]:
@@ -189,7 +224,7 @@ def check_methods(kernel_size: int, scale: int) -> None:
             raise SystemExit(f"{name} computes something else than plain PyTorch: {error}") from None
 
     for first, *others in (
-        ("twin", "carafe_fused", "unfold_einsum", "unfold_sum"),
+        ("twin", "carafe_fused", "unfold_einsum", "unfold_sum", *(["mmcv"] if mmcv else [])),
         ("twin_masked", "carafe_fused_masked"),
     ):
         expected = outcome(methods[first])
@@ -199,10 +234,18 @@ def check_methods(kernel_size: int, scale: int) -> None:
     same("carafe", outcome(methods["carafe"])[:2], outcome(methods["twin"])[:2])
 
 
-def measure(case: Case, names: list[str], rounds: int, seconds: float) -> list[list[str]]:
-    """The rows of one case."""
+def measure(
+    case: Case,
+    names: list[str],
+    rounds: int,
+    seconds: float,
+    limit: float,
+    mmcv: Callable[..., Tensor] | None,
+) -> list[list[str]]:
+    """The rows of one case; `limit` is that of `measure_limit`."""
     torch.manual_seed(0)
-    methods = build_methods(case)
+    methods = build_methods(case, mmcv)
+    names = [name for name in names if name in methods]
     gradient = case.random(case.shape[1], case.scale)
 
     def forward_of(method: Method) -> Callable[[], Tensor]:
@@ -229,7 +272,8 @@ def measure(case: Case, names: list[str], rounds: int, seconds: float) -> list[l
     forward, both = medians(forwards), medians(boths)
     rows = []
     for name in names:
-        peak, kept = allocated(forwards[name])
+        peak, kept = allocated(forwards[name], case.device)
+        work = case.bytes_moved if case.device == "cuda" else case.reassembly_flops
         line = [
             "×".join(map(str, case.shape)),
             case.dtype,
@@ -241,8 +285,9 @@ def measure(case: Case, names: list[str], rounds: int, seconds: float) -> list[l
             f"{both[name] / both[YARDSTICK]:.2f}",
             f"{both[name] / forward[name]:.2f}",
             f"{case.reassembly_flops / forward[name] / 1e9:.0f}" if is_reassembly(name) else "",
+            f"{100 * work / forward[name] / limit:.0f} %" if is_reassembly(name) else "",
             f"{(peak - kept) / 2**20:.1f}",
-            f"{allocated(boths[name])[0] / 2**20:.1f}",
+            f"{allocated(boths[name], case.device)[0] / 2**20:.1f}",
         ]
         rows.append(line)
     return rows
@@ -250,11 +295,39 @@ def measure(case: Case, names: list[str], rounds: int, seconds: float) -> list[l
 
 def is_reassembly(name: str) -> bool:
     """Does the row do CARAFE's reassembly and hardly anything else?"""
-    return name.startswith(("carafe", "twin", "unfold"))
+    return name.startswith(("carafe", "twin", "unfold", "mmcv"))
 
 
-def allocated(work: Callable[[], object]) -> tuple[int, int]:
+def measure_limit(device: str) -> float:
+    """What this machine can do at best: on a GPU bytes moved in a second, as a copy of a large tensor moves
+    them; on a CPU operations in a second, as a float32 3×3 convolution of 256 channels does them.
+    """
+    if device == "cuda":
+        source = torch.empty(2**28, dtype=torch.uint8, device=device)
+        target = torch.empty_like(source)
+        amount = 2 * source.numel()
+
+        def work() -> Tensor:
+            return target.copy_(source)
+    else:
+        x = Case((1, 256, 64, 64), "float32", "channels_last", 1, 1).random(256)
+        weight = torch.randn(256, 256, 3, 3).contiguous(memory_format=torch.channels_last)
+        amount = 2 * 9 * 256 * x.numel()
+
+        def work() -> Tensor:
+            return F.conv2d(x, weight, padding=1)
+
+    with torch.no_grad():
+        return amount / min(interleaved_times({"limit": work}, rounds=5, seconds=1.0)["limit"])
+
+
+def allocated(work: Callable[[], object], device: str) -> tuple[int, int]:
     """Bytes that PyTorch's allocator gave to one call: the most at any moment, and those of its result."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        result = work()
+        return torch.cuda.max_memory_allocated() - before, torch.cuda.memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = work()
     del result
@@ -297,12 +370,14 @@ def main() -> None:
         "--shapes",
         nargs="+",
         type=shape,
-        default=[shape(text) for text in SHAPES],
-        help=f"of the features, NxCxHxW (default: {' '.join(SHAPES)})",
+        help=f"of the features, NxCxHxW (default: {' '.join(SHAPES['cpu'])}, on a GPU others)",
     )
     parser.add_argument("--kernel-size", type=int, default=5, help="k, odd (default: %(default)s)")
     parser.add_argument("--scale", type=int, default=2, help="σ (default: %(default)s)")
-    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--groups", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--mmcv", type=Path, metavar="FOLDER", help="of mmcv's sources: adds its operator")
+    parser.add_argument("--types", nargs="+", choices=TYPES, help="(default: float32 bfloat16; on a GPU all)")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these rows, and bilinear")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
@@ -314,26 +389,39 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    known = list(build_methods(Case((1, 1, 8, 8), "float32", "NCHW", 1, 1)))
+    device = arguments.device
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU")
+    if arguments.mmcv and device != "cuda":
+        parser.error("--mmcv: its operator has no CPU kernels; add --device cuda")
+    mmcv = mmcv_peer.build(arguments.mmcv) if arguments.mmcv else None
+    shapes = arguments.shapes or [shape(text) for text in SHAPES[device]]
+    types = arguments.types or (list(TYPES) if device == "cuda" else ["float32", "bfloat16"])
+    known = list(build_methods(Case((1, 1, 8, 8), "float32", "NCHW", 1, 1), mmcv))
     wanted = [*(arguments.methods or known), YARDSTICK]
     if unknown := sorted(set(wanted) - set(known)):
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(known)}")
     names = [name for name in known if name in wanted]
 
-    check_methods(arguments.kernel_size, arguments.scale)
+    numbers = (arguments.kernel_size, arguments.groups, arguments.scale)
+    check_methods(*numbers, device, mmcv)
     cases = [
-        Case(sizes, dtype, layout, arguments.kernel_size, arguments.scale)
-        for sizes, dtype, layout in product(arguments.shapes, arguments.types, arguments.layouts)
+        Case(sizes, dtype, layout, arguments.kernel_size, arguments.scale, arguments.groups, device)
+        for sizes, dtype, layout in product(shapes, types, arguments.layouts)
     ]
+    limit = measure_limit(device)
     rows = []
     for case in tqdm(cases, unit="case", disable=None):
-        first = case.shape == arguments.shapes[0]
-        own_names = [name for name in names if first or name not in SLOW]
-        rows += measure(case, own_names, arguments.rounds, arguments.seconds)
+        own_names = [name for name in names if case.shape == shapes[0] or name not in SLOW]
+        rows += measure(case, own_names, arguments.rounds, arguments.seconds, limit, mmcv)
     facts = {
-        "operator": f"{implementation('cpu')}, k = {arguments.kernel_size}, σ = {arguments.scale}",
+        "operator": f"{implementation(device)}, k = {numbers[0]}, G = {numbers[1]}, σ = {numbers[2]}",
         "compiler": f"{compiler()}, {' '.join(library.cpu_recipe().flags)}",
+        "limit": f"{limit / 1e9:.0f} "
+        + ("GB/s in a copy" if device == "cuda" else "GFLOP/s in a float32 3×3 convolution"),
     }
+    if device == "cuda":
+        facts["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     publish(
         report("CARAFE and other ways to upsample", facts, [markdown_table(COLUMNS, rows, left=4)]),
         arguments.output,

@@ -120,7 +120,7 @@ def library_path(recipe: Recipe | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def _ninja_on_path() -> Iterator[None]:
+def ninja_on_path() -> Iterator[None]:
     """Puts pip's ninja on PATH, for an interpreter that was started without its environment activated."""
     before = os.environ.get("PATH", "")
     with contextlib.suppress(ImportError):
@@ -153,7 +153,7 @@ def build(recipe: Recipe | None = None, verbose: bool = False) -> Path:
     from torch.utils import cpp_extension  # imports setuptools: only when it is needed
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as folder, _ninja_on_path():
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as folder, ninja_on_path():
         try:
             # `name` becomes a file name. The library is loaded here, from its own folder, and again never:
             # torch keeps the operators registered for the life of the process.
