@@ -5,7 +5,7 @@
 # make cuda    compiles the CUDA kernels for every architecture of CUDA_ARCHS (needs nvcc, no GPU)
 # make wheel   a wheel with the operator compiled, into dist/; with CUDA_ARCHS on the command line for GPUs too
 # make asan    runs the CUDA kernels on the CPU under AddressSanitizer
-# make clean  removes what was built;  make distclean  the environment too
+# make clean   removes what was built;  make distclean  the environment too
 #
 # Settings: make app PYTHON=python3.12 ; make test ARGS="-k masks" ; make app ARGS="--help"
 # pip reads its index, cache and proxy settings from your own pip configuration.

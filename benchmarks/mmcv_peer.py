@@ -54,29 +54,29 @@ def build(sources: Path) -> Any:
     kernels = csrc / "pytorch" / "cuda" / "carafe_cuda.cu"
     if not kernels.is_file():
         raise FileNotFoundError(f"{sources} is not mmcv's unpacked source distribution: no {kernels}")
-    if why := cuda.missing():
+    root = cuda.toolkit()
+    if (why := cuda.missing()) or root is None:
         raise library.BuildError(why)
     from torch.utils import cpp_extension
 
-    cpp_extension.CUDA_HOME = str(cuda.toolkit())
-    folder = Path(tempfile.mkdtemp(prefix="mmcv-carafe-"))
-    (folder / "binding.cpp").write_text(BINDING)
     # torch's own headers ask for libraries that a small toolkit lacks; pip installed them beside torch.
     packaged = sorted((Path(torch.__file__).parent.parent / "nvidia").glob("cu*/include"))
-    links = [f"-L{path}" for path in ((cuda.toolkit() or folder) / name for name in ("lib64", "lib"))]
-    with library.ninja_on_path():
+    defined = "-DMMCV_WITH_CUDA"
+    with (
+        tempfile.TemporaryDirectory(prefix="mmcv-carafe-") as folder,
+        library.ninja_on_path(),
+        library.toolkit_at(root),
+    ):
+        binding = Path(folder, "binding.cpp")
+        binding.write_text(BINDING)
         module = cpp_extension.load(
             name="mmcv_carafe",
-            sources=[str(folder / "binding.cpp"), str(kernels)],
+            sources=[str(binding), str(kernels)],
             extra_include_paths=[str(csrc / "common"), str(csrc / "common" / "cuda")],
-            extra_cflags=["-DMMCV_WITH_CUDA", *(f"-idirafter{path}" for path in packaged)],
-            extra_cuda_cflags=[
-                "-DMMCV_WITH_CUDA",
-                "-O3",
-                *(f"-Xcompiler=-idirafter{path}" for path in packaged),
-            ],
-            extra_ldflags=links,
-            build_directory=str(folder),
+            extra_cflags=[defined, *(f"-idirafter{path}" for path in packaged)],
+            extra_cuda_cflags=[defined, "-O3", *(f"-Xcompiler=-idirafter{path}" for path in packaged)],
+            extra_ldflags=cuda.link_folders(root),
+            build_directory=folder,
         )
 
     class Function(torch.autograd.Function):

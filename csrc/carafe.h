@@ -21,6 +21,7 @@ struct Geometry {
   constexpr int64_t subpixels() const { return scale * scale; }
   constexpr int64_t radius() const { return kernel_size / 2; }
   constexpr int64_t channels_per_group() const { return channels / groups; }
+  constexpr bool contains(int64_t y, int64_t x) const { return y >= 0 && y < height && x >= 0 && x < width; }
 };
 
 // A rank-4 tensor as bare memory.

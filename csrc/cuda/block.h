@@ -55,17 +55,17 @@ __device__ __forceinline__ void store(const View& view, int64_t offset, A value)
   });
 }
 
-// Moves blocks of channels between a tensor and shared memory, `lanes` quads of channels for each of `count`
-// places. place(p, offset) gives the place's position in the buffer and, in `offset`, where its first channel
-// lies in the tensor; a negative one stands for zeros on the way in and for nothing on the way out. Channels
-// from `channels` on do not exist. Neighbouring threads take neighbouring channels or neighbouring places,
-// whichever are neighbours in memory. Can four channels be moved at once, starting from a channel that four
-// divides?
+// Can four channels be moved at once, starting from a channel that four divides?
 __device__ inline bool quads_aligned(const View& view, int64_t channels_per_group, int element_size) {
   return view.c == 1 && channels_per_group % kQuad == 0 && view.n % kQuad == 0 && view.h % kQuad == 0 &&
       view.w % kQuad == 0 && reinterpret_cast<uintptr_t>(view.data) % (kQuad * element_size) == 0;
 }
 
+// Moves blocks of channels between a tensor and shared memory, `lanes` quads of channels for each of `count`
+// places. place(p, offset) gives the place's position in the buffer and, in `offset`, where its first channel
+// lies in the tensor; a negative one stands for zeros on the way in and for nothing on the way out. Channels
+// from `channels` on do not exist. Neighbouring threads take neighbouring channels or neighbouring places,
+// whichever are neighbours in memory.
 template <class Place, class F>
 __device__ __forceinline__ void for_each_quad(
     const View& view, int channels, int lanes, int count, const Place& place, const F& f) {
@@ -172,7 +172,7 @@ struct Weights {
     if (pixels_apart) {
       for (int p = first; p < rect.area(); p += step) {
         const int64_t y = rect.top + p / rect.columns, x = rect.left + p % rect.columns;
-        const bool inside = y >= 0 && y < g.height && x >= 0 && x < g.width;
+        const bool inside = g.contains(y, x);
         const int64_t pixel = base + y * layout.h + x * layout.w;
         for (int j = lane; j < count; j += inner) {
           const int sub = first_sub + j % S;
@@ -188,7 +188,7 @@ struct Weights {
           const int64_t y = rect.top + row;
           for (int column = lane; column < rect.columns; column += inner) {
             const int64_t x = rect.left + column;
-            const bool inside = y >= 0 && y < g.height && x >= 0 && x < g.width;
+            const bool inside = g.contains(y, x);
             f((row * rect.columns + column) * count + j,
               inside && sub < g.subpixels() ? number + y * layout.h + x * layout.w : -1);
           }
@@ -222,8 +222,7 @@ __device__ void read_valid(const View& valid, int64_t n, const Rect& rect, const
   const int r = static_cast<int>(g.radius()), columns = rect.columns + 2 * r;
   for (int i = threadIdx.x; i < (rect.rows + 2 * r) * columns; i += blockDim.x) {
     const int64_t y = rect.top - r + i / columns, x = rect.left - r + i % columns;
-    const bool inside = y >= 0 && y < g.height && x >= 0 && x < g.width;
-    known[i] = inside ? load<A>(valid, n * valid.n + y * valid.h + x * valid.w) : A(0);
+    known[i] = g.contains(y, x) ? load<A>(valid, n * valid.n + y * valid.h + x * valid.w) : A(0);
   }
 }
 

@@ -34,6 +34,9 @@ struct Work {
   // between them lets neighbouring pixels start in different banks.
   __host__ __device__ int block_channels() const { return lanes * kQuad; }
   __host__ __device__ int pixel_stride() const { return block_channels() + kQuad; }
+  __device__ int channels_at_hand(int64_t c0, int64_t c_end) const {
+    return static_cast<int>(c_end - c0 < block_channels() ? c_end - c0 : block_channels());
+  }
   __host__ __device__ int window_area() const {
     return static_cast<int>((rows + g.kernel_size - 1) * (columns + g.kernel_size - 1));
   }
@@ -72,11 +75,10 @@ __device__ void read_features(
     const Work<A>& work, int64_t n, int64_t c0, int64_t c_end, const Rect& window, const A* known, A* to) {
   const View& v = work.features;
   const Geometry& g = work.g;
-  const int channels =
-      static_cast<int>(c_end - c0 < work.block_channels() ? c_end - c0 : work.block_channels());
+  const int channels = work.channels_at_hand(c0, c_end);
   const auto place = [&](int p, int64_t& offset) {
     const int64_t y = window.top + p / window.columns, x = window.left + p % window.columns;
-    const bool there = y >= 0 && y < g.height && x >= 0 && x < g.width && (!known || known[p] > A(0));
+    const bool there = g.contains(y, x) && (!known || known[p] > A(0));
     offset = there ? n * v.n + c0 * v.c + y * v.h + x * v.w : -1;
     return p * work.pixel_stride();
   };
@@ -90,13 +92,12 @@ __device__ void read_grad(
     const Work<A>& work, int64_t n, int64_t c0, int64_t c_end, const Rect& rect, int first_sub, A* to) {
   const View& v = work.output;
   const Geometry& g = work.g;
-  const int channels =
-      static_cast<int>(c_end - c0 < work.block_channels() ? c_end - c0 : work.block_channels());
+  const int channels = work.channels_at_hand(c0, c_end);
   const int scale = static_cast<int>(g.scale), block = work.block_channels();
   const auto place = [&](int p, int64_t& offset) {
     const int pixel = p / S, sub = first_sub + p % S;
     const int64_t y = rect.top + pixel / rect.columns, x = rect.left + pixel % rect.columns;
-    const bool there = y >= 0 && y < g.height && x >= 0 && x < g.width && sub < scale * scale;
+    const bool there = g.contains(y, x) && sub < scale * scale;
     offset =
         there ? n * v.n + c0 * v.c + (y * scale + sub / scale) * v.h + (x * scale + sub % scale) * v.w : -1;
     return pixel * (S * block + kQuad) + p % S * block;
@@ -164,9 +165,8 @@ __global__ void __launch_bounds__(256) forward_kernel(const Work<A> work) {
             area = work.rows * work.columns;
   A* weights = reinterpret_cast<A*>(inpaint_shared);
   A* pixels = weights + area * taps * S;
-  A* known = pixels + work.window_area() * work.pixel_stride();
-  A* shares = known + work.window_area();
-  const bool masked = work.valid.data;
+  A* shares = pixels + work.window_area() * work.pixel_stride();
+  A* known = work.valid.data ? shares + area * S : nullptr;
   const int lane = threadIdx.x % work.lanes, place = threadIdx.x / work.lanes;
   const int row = place / (work.columns / kPixels), column = place % (work.columns / kPixels) * kPixels;
 
@@ -174,16 +174,15 @@ __global__ void __launch_bounds__(256) forward_kernel(const Work<A> work) {
     const Item item(work, index, S);
     const Rect window = item.tile.grown(r);
     const bool writes_valid = work.output_valid.data && item.group == 0 && item.split == 0;
-    if (masked) read_valid(work.valid, item.n, item.tile, g, known);
+    if (known) read_valid(work.valid, item.n, item.tile, g, known);
     // The other groups' weights only for their share in v'. The own group is 0 there and comes last.
     for (int64_t other = writes_valid ? g.groups - 1 : 0; other >= 0; --other) {
       const int64_t group = item.group + other;
       Weights<A, S>(work.kernels, g, item.n, group, item.first_sub).read(item.tile, weights);
       __syncthreads();
-      normalize_all<A, S>(
-          work.normalizer, g, item.tile, weights, masked ? known : nullptr, [&](int output, A share) {
-            if (writes_valid) shares[output] = share + (other + 1 < g.groups ? shares[output] : A(0));
-          });
+      normalize_all<A, S>(work.normalizer, g, item.tile, weights, known, [&](int output, A share) {
+        if (writes_valid) shares[output] = share + (other + 1 < g.groups ? shares[output] : A(0));
+      });
       __syncthreads();
     }
     const int64_t group_end = (item.group + 1) * g.channels_per_group();
@@ -191,7 +190,7 @@ __global__ void __launch_bounds__(256) forward_kernel(const Work<A> work) {
     const int64_t end =
         first + work.channels_per_split < group_end ? first + work.channels_per_split : group_end;
     for (int64_t c0 = first; c0 < end; c0 += work.block_channels()) {
-      read_features(work, item.n, c0, end, window, masked ? known : nullptr, pixels);
+      read_features(work, item.n, c0, end, window, known, pixels);
       __syncthreads();
       Quad<A> sum[kPixels][S] = {};
       const A* line = pixels + (row * window.columns + column) * work.pixel_stride() + lane * kQuad;
@@ -256,17 +255,17 @@ __global__ void __launch_bounds__(512) kernels_gradient_kernel(const Work<A> wor
   A* known = pixels +
       max(work.window_area() * work.pixel_stride() + area * (S * work.block_channels() + kQuad),
           area * taps * S);
-  const bool masked = work.valid.data;
+  if (!work.valid.data) known = nullptr;
 
   for (int64_t index = blockIdx.x; index < work.items(); index += gridDim.x) {
     const Item item(work, index, S);
     const Rect window = item.tile.grown(r);
-    if (masked) read_valid(work.valid, item.n, item.tile, g, known);
+    if (known) read_valid(work.valid, item.n, item.tile, g, known);
     for (int i = threadIdx.x; i < area * taps * S; i += blockDim.x) gradients[i] = 0;
     const int64_t first = item.group * g.channels_per_group(), end = first + g.channels_per_group();
     for (int64_t c0 = first; c0 < end; c0 += work.block_channels()) {
       __syncthreads();
-      read_features(work, item.n, c0, end, window, masked ? known : nullptr, pixels);
+      read_features(work, item.n, c0, end, window, known, pixels);
       read_grad<A, S>(work, item.n, c0, end, item.tile, item.first_sub, slopes);
       __syncthreads();
       for (int i = threadIdx.x; i < area * (taps / run); i += blockDim.x) {
@@ -302,18 +301,18 @@ __global__ void __launch_bounds__(512) kernels_gradient_kernel(const Work<A> wor
       const Weights<A, S> of(work.kernels, g, item.n, item.group, item.first_sub);
       of.read(item.tile, weights);
       __syncthreads();
-      normalize_all<A, S>(
-          work.normalizer, g, item.tile, weights, masked ? known : nullptr, [&](int output, A) {
-            const int pixel = output / S, sub = item.first_sub + output % S;
-            const int64_t y = item.tile.top + pixel / work.columns, x = item.tile.left + pixel % work.columns;
-            if (y >= g.height || x >= g.width || sub >= g.subpixels()) return;
-            const int64_t logit =
-                of.base + y * work.kernels.h + x * work.kernels.w + work.kernels.subpixel(sub, g);
-            const int at = pixel * taps * S + output % S;
-            normalize_backward(work.normalizer, masked, taps, weights + at, gradients + at, S, [&](int t) {
+      normalize_all<A, S>(work.normalizer, g, item.tile, weights, known, [&](int output, A) {
+        const int pixel = output / S, sub = item.first_sub + output % S;
+        const int64_t y = item.tile.top + pixel / work.columns, x = item.tile.left + pixel % work.columns;
+        if (y >= g.height || x >= g.width || sub >= g.subpixels()) return;
+        const int64_t logit =
+            of.base + y * work.kernels.h + x * work.kernels.w + work.kernels.subpixel(sub, g);
+        const int at = pixel * taps * S + output % S;
+        normalize_backward(
+            work.normalizer, known != nullptr, taps, weights + at, gradients + at, S, [&](int t) {
               return load<A>(work.kernels.view, logit + t * work.kernels.tap);
             });
-          });
+      });
       __syncthreads();
     }
     Weights<A, S>(work.kernels_gradient, g, item.n, item.group, item.first_sub).write(item.tile, gradients);
@@ -337,8 +336,7 @@ __global__ void __launch_bounds__(256) features_gradient_kernel(const Work<A> wo
   A* slopes = reinterpret_cast<A*>(inpaint_shared);
   A* ring = slopes + near_columns * slope_stride; // of the sums, where k is not known to the compiler
   A* weights = ring + (K ? 0 : k * kAcross * kQuad * blockDim.x);
-  A* known = weights + near_columns * taps * S;
-  const bool masked = work.valid.data;
+  A* known = work.valid.data ? weights + near_columns * taps * S : nullptr;
   const int lane = threadIdx.x % work.lanes, column = threadIdx.x / work.lanes * kAcross;
 
   Quad<A> registers[K ? K : 1][kAcross];
@@ -354,8 +352,7 @@ __global__ void __launch_bounds__(256) features_gradient_kernel(const Work<A> wo
     const int64_t group_first = item.group * g.channels_per_group();
     const int64_t c0 = group_first + item.split * work.block_channels();
     const int64_t c_end = group_first + g.channels_per_group();
-    const int channels =
-        static_cast<int>(c_end - c0 < work.block_channels() ? c_end - c0 : work.block_channels());
+    const int channels = work.channels_at_hand(c0, c_end);
 #pragma unroll
     for (int row = 0; row < k; ++row)
 #pragma unroll
@@ -366,11 +363,11 @@ __global__ void __launch_bounds__(256) features_gradient_kernel(const Work<A> wo
       const int done = step - 2 * r; // the strip's row whose last contribution this is
       if (near.top >= 0 && near.top < g.height) {
         for (int first_sub = 0; first_sub < g.subpixels(); first_sub += S) {
-          if (masked) read_valid(work.valid, item.n, near, g, known);
+          if (known) read_valid(work.valid, item.n, near, g, known);
           Weights<A, S>(work.kernels, g, item.n, item.group, first_sub).read(near, weights);
           read_grad<A, S>(work, item.n, c0, c_end, near, first_sub, slopes);
           __syncthreads();
-          normalize_all<A, S>(work.normalizer, g, near, weights, masked ? known : nullptr, [](int, A) {});
+          normalize_all<A, S>(work.normalizer, g, near, weights, known, [](int, A) {});
           __syncthreads();
 #pragma unroll
           for (int d = 0; d < k + kAcross - 1; ++d) {

@@ -71,6 +71,11 @@ def missing() -> str | None:
     return None
 
 
+def link_folders(root: Path) -> list[str]:
+    """The linker's flags for a toolkit's libraries; which folder has them differs between packagings."""
+    return [f"-L{path}" for path in (root / "lib64", root / "lib") if path.is_dir()]
+
+
 def recipe(flags: Sequence[str] = ()) -> Recipe:
     """The library with the CUDA kernels, for `TORCH_CUDA_ARCH_LIST` or the GPUs that torch sees.
 
@@ -82,19 +87,19 @@ def recipe(flags: Sequence[str] = ()) -> Recipe:
     files = sorted([*folder.glob("*.h"), *folder.glob("cuda/*.*")])
     architectures = os.environ.get("TORCH_CUDA_ARCH_LIST") or _visible_architectures()
     usual = ("-O3", "-std=c++20", "--expt-relaxed-constexpr", "--threads=0", "-Xcompiler=-fvisibility=hidden")
-    folders = [f"-L{path}" for path in (root / "lib64", root / "lib") if path.is_dir()]
     return Recipe(
         "inpaint_ops_cuda",
         sources=tuple(file for file in files if file.suffix == ".cu"),
         watched=tuple(files),
         flags=("-std=c++20", *library.ABI_FLAGS),
         cuda_flags=(*usual, *library.ABI_FLAGS, *flags),
-        link_flags=(*folders, "-lcudart"),
+        link_flags=(*link_folders(root), "-lcudart"),
         tools=(nvcc_version(root), architectures),
+        cuda_home=root,
     )
 
 
-def build(made: Recipe | None = None, verbose: bool = False) -> Path:
+def build(made: Recipe | None = None) -> Path:
     """Compiles the CUDA library if it is not in the cache, and returns its path.
 
     Raises:
@@ -103,13 +108,7 @@ def build(made: Recipe | None = None, verbose: bool = False) -> Path:
     why = missing()
     if why is not None:
         raise BuildError(why)
-    from torch.utils import cpp_extension
-
-    before, cpp_extension.CUDA_HOME = cpp_extension.CUDA_HOME, str(toolkit())
-    try:
-        return library.build(made or recipe(), verbose)
-    finally:
-        cpp_extension.CUDA_HOME = before
+    return library.build(made or recipe())
 
 
 def name() -> str:
@@ -117,9 +116,8 @@ def name() -> str:
     return f"inpaint_ops_cuda-{(torch.version.cuda or 'none').split('.')[0]}.so"
 
 
-def _installed_or_built() -> Path:
-    installed = library.installed_path(name())
-    return installed if installed.is_file() else build()
+def _cuda_library() -> Path:
+    return library.installed_or_built(name(), build)
 
 
 def load() -> bool:
@@ -127,7 +125,7 @@ def load() -> bool:
     if not wanted():
         return False
     try:
-        torch.ops.load_library(str(_installed_or_built()))
+        torch.ops.load_library(str(_cuda_library()))
     except (BuildError, OSError) as error:
         warnings.warn(
             f"CARAFE on CUDA runs on plain PyTorch ({TWIN_COST}): {error}", RuntimeWarning, stacklevel=2
@@ -145,7 +143,7 @@ def build_and_say() -> bool:
     """Builds ahead of time, says what will run, and returns whether it is the compiled library."""
     write = sys.stderr.write
     try:
-        write(f"CARAFE operator: compiled for CUDA, {_installed_or_built()}\n")
+        write(f"CARAFE operator: compiled for CUDA, {_cuda_library()}\n")
     except (BuildError, OSError) as error:
         write(f"CARAFE operator: plain PyTorch on CUDA, {TWIN_COST}. Reason: {error}\n")
         return False

@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class Recipe:
     link_flags: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     tools: tuple[str, ...] = ()  # other things that the result depends on
+    cuda_home: Path | None = None  # the toolkit, where there are CUDA sources
 
 
 def capability() -> str:
@@ -96,11 +97,6 @@ def cpu_recipe(instructions: str | None = None) -> Recipe:
     headers = tuple(file for file in files if file.suffix == ".h")
     flags = _compile_flags(instructions or capability())
     return Recipe("inpaint_ops", sources, (*sources, *headers), tuple(flags))
-
-
-def installed_path(name: str) -> Path:
-    """Where a wheel with compiled libraries has them: made from the sources beside them, for every torch."""
-    return Path(__file__).resolve().parent.parent / "_lib" / name
 
 
 def library_path(recipe: Recipe | None = None) -> Path:
@@ -133,6 +129,19 @@ def ninja_on_path() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
+@contextlib.contextmanager
+def toolkit_at(root: Path | None) -> Iterator[None]:
+    """Lets `torch.utils.cpp_extension` use this CUDA toolkit; it would guess from the nvcc on PATH."""
+    from torch.utils import cpp_extension
+
+    before = cpp_extension.CUDA_HOME
+    cpp_extension.CUDA_HOME = str(root) if root else before
+    try:
+        yield
+    finally:
+        cpp_extension.CUDA_HOME = before
+
+
 def build(recipe: Recipe | None = None, verbose: bool = False) -> Path:
     """Compiles a library, the CPU's by default, if it is not in the cache, and returns its path.
 
@@ -153,7 +162,11 @@ def build(recipe: Recipe | None = None, verbose: bool = False) -> Path:
     from torch.utils import cpp_extension  # imports setuptools: only when it is needed
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as folder, ninja_on_path():
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as folder,
+        ninja_on_path(),
+        toolkit_at(recipe.cuda_home),
+    ):
         try:
             # `name` becomes a file name. The library is loaded here, from its own folder, and again never:
             # torch keeps the operators registered for the life of the process.
@@ -195,9 +208,14 @@ def cpu_name(instructions: str) -> str:
     return f"inpaint_ops-{instructions}.so"
 
 
-def _installed_or_built() -> Path:
-    installed = installed_path(cpu_name(capability()))
+def installed_or_built(name: str, build: Callable[[], Path]) -> Path:
+    """A wheel's library of this name if there is one, else what `build` makes."""
+    installed = Path(__file__).resolve().parent.parent / "_lib" / name
     return installed if installed.is_file() else build()
+
+
+def _cpu_library() -> Path:
+    return installed_or_built(cpu_name(capability()), build)
 
 
 def load() -> bool:
@@ -213,7 +231,7 @@ def load() -> bool:
     if wish == "reference":
         return False
     try:
-        path = _installed_or_built()
+        path = _cpu_library()
         if not hasattr(torch.ops.inpaint, "carafe"):  # a build of this very process is loaded already
             torch.ops.load_library(str(path))
     except (BuildError, OSError) as error:
@@ -230,7 +248,7 @@ def main() -> None:
 
     write = sys.stderr.write
     try:
-        write(f"CARAFE operator: compiled for this CPU, {_installed_or_built()}\n")
+        write(f"CARAFE operator: compiled for this CPU, {_cpu_library()}\n")
     except (BuildError, OSError) as error:
         write(f"CARAFE operator: plain PyTorch, {TWIN_COST}. Reason: {error}\n")
         return

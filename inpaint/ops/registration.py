@@ -19,7 +19,7 @@ from . import reference
 
 
 def _empty_like_format(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """An empty tensor in the memory format of `like`, by the rule of csrc/carafe.h."""
+    """An empty tensor in the memory format of `like`, by the rule of csrc/operators.h."""
     channels_last = like.shape[1] > 1 and like.shape[2] * like.shape[3] > 1 and like.stride(1) == 1
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
@@ -56,8 +56,8 @@ def _masked_fake(
     normalizer: str,
     valid: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    n, _, h, w = _output_shape(features, scale)
-    return _empty_like_format(features, (n, features.shape[1], h, w)), valid.new_empty((n, 1, h, w))
+    n, c, h, w = _output_shape(features, scale)
+    return _empty_like_format(features, (n, c, h, w)), valid.new_empty((n, 1, h, w))
 
 
 def _gradients_fake(features: Tensor, kernels: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
