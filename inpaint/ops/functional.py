@@ -105,7 +105,16 @@ def implementation(device: torch.device | str = "cpu") -> str:
 
 
 def _has_kernel(features: Tensor) -> bool:
-    return features.device.type in _KERNELS
+    return features.device.type in _KERNELS and not _leaves_for_onnx()
+
+
+def _leaves_for_onnx() -> bool:
+    """ONNX has no such operator: what is exported there is the twin, which is made of standard ones.
+
+    A decomposition in torch's own table would do as well, but with that Inductor refuses to compile where
+    the environment says CI. The first question is there because the second costs an import.
+    """
+    return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
 
 
 def _check(op: str, features: Tensor, kernel_size: int, groups: int, scale: int) -> None:

@@ -1,7 +1,6 @@
-"""What torch has to know of the compiled operators: shapes, gradients, autocast, vmap, FLOPs, export.
+"""What torch has to know of the compiled operators: shapes, gradients, autocast, vmap, FLOPs.
 
-With these the operators go through `torch.compile` and `torch.export` whole, and leave for ONNX as standard
-operators: the plain-PyTorch twin is their decomposition there.
+With these the operators go through `torch.compile` and `torch.export` whole.
 """
 
 from __future__ import annotations
@@ -12,10 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import register_decomposition
 from torch.utils.flop_counter import register_flop_formula
-
-from . import reference
 
 
 def _empty_like_format(like: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -241,8 +237,4 @@ def register(namespace: str) -> torch.library.Library:
             registry.impl(name, _autocast(op, device), f"Autocast{device.upper()}")
     register_flop_formula([ops.carafe, ops.carafe_fused])(_flops)
     register_flop_formula([ops.carafe_backward, ops.carafe_fused_backward])(_backward_flops)
-    # Of the tables of decompositions it is that of the ONNX exporter which looks here; torch.compile and
-    # torch.export keep the operators whole.
-    for name, op in forward.items():
-        register_decomposition(op)(reference.carafe if name == "carafe" else reference.carafe_fused)
     return registry
