@@ -224,15 +224,13 @@ void normalize(
     bool all_known = true, none_known = false;
     if (valid) {
       const A* corner = valid + (p / rect.width) * valid_width + p % rect.width;
-      A least = 1, largest = 0;
+      none_known = true;
       for (int64_t i = 0; i < k; ++i)
         for (int64_t j = 0; j < k; ++j) {
           const A v = corner[i * valid_width + j];
-          least = std::min(least, v);
-          largest = std::max(largest, v);
+          all_known &= v == A(1);
+          none_known &= !(v > A(0));
         }
-      all_known = least == A(1);
-      none_known = !(largest > A(0));
       if (!all_known && !none_known)
         for (int64_t t = 0; t < taps; ++t)
           std::fill(
@@ -284,14 +282,14 @@ inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps
       mean = Vec::template fold<S.value>(mean, Vec::plus);
       for (int64_t i = 0; i < padded; i += Vec::lanes) {
         const typename Vec::type own = Vec::load(w + i), slope = Vec::load(gradient + i);
-        Vec::store(gradient + i, own > zero ? own * (slope - mean) : zero);
+        Vec::store(gradient + i, own == zero ? zero : own * (slope - mean));
       }
     } else {
       for (int64_t s = 0; s < subs; ++s) {
         A mean = 0;
         for (int64_t i = s; i < taps * subs; i += subs) mean += w[i] * gradient[i];
         for (int64_t i = s; i < taps * subs; i += subs)
-          gradient[i] = w[i] > A(0) ? w[i] * (gradient[i] - mean) : A(0);
+          gradient[i] = w[i] == A(0) ? A(0) : w[i] * (gradient[i] - mean);
       }
     }
   });
@@ -305,7 +303,7 @@ inline void sigmoid_backward(
     mean += w[i] * gradient[i];
     mass += w[i];
   }
-  mean = mass > A(0) ? mean / mass : A(0);
+  mean = mass == A(0) ? A(0) : mean / mass;
   for (int64_t i = 0; i < taps * stride; i += stride) {
     const A weight = logistic(logits[i]);
     const A slope = masked ? weight * mean + w[i] * (gradient[i] - mean) : weight * gradient[i];
@@ -334,7 +332,7 @@ void normalize_backward(
     softmax_backward(w, gradient, subs, g.taps(), padded);
     if (normalizer == Normalizer::sigmoid_normalized)
       for (int64_t i = 0; i < g.taps() * subs; ++i) // by selection: a logit without weight may be NaN
-        gradient[i] = w[i] > A(0) ? gradient[i] * logistic(-logits[p * padded + i]) : A(0);
+        gradient[i] = w[i] == A(0) ? A(0) : gradient[i] * logistic(-logits[p * padded + i]);
   }
 }
 

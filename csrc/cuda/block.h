@@ -295,7 +295,7 @@ __device__ void normalize_backward(
     mass += w[t * stride];
   }
   if (normalizer == Normalizer::sigmoid) {
-    mean = mass > A(0) ? mean / mass : A(0);
+    mean = mass == A(0) ? A(0) : mean / mass;
     for (int t = 0; t < taps; ++t) {
       const A own = w[t * stride], weight = logistic(logit(t));
       A& g = gradient[t * stride];
@@ -306,8 +306,8 @@ __device__ void normalize_backward(
   for (int t = 0; t < taps; ++t) {
     const A own = w[t * stride];
     A& g = gradient[t * stride];
-    g = own > A(0) ? own * (g - mean) : A(0); // by selection: a logit without weight may be NaN
-    if (normalizer == Normalizer::sigmoid_normalized && own > A(0)) g *= logistic(-logit(t));
+    g = own == A(0) ? A(0) : own * (g - mean); // by selection: a logit without weight may be NaN
+    if (normalizer == Normalizer::sigmoid_normalized && own != A(0)) g *= logistic(-logit(t));
   }
 }
 

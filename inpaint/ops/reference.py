@@ -70,13 +70,13 @@ def carafe_fused(
     if valid is None:
         return _reassemble(features, weights, kernel_size, groups, scale)
 
-    known = torch.stack(_windows(valid.detach().to(numbers.dtype), kernel_size), dim=2)  # [N, 1, K, H, W]
+    valid = torch.where(valid.detach() > 0, valid.detach(), 0)  # NaN is unknown, too
+    known = torch.stack(_windows(valid.to(numbers.dtype), kernel_size), dim=2)  # [N, 1, K, H, W]
     known = known.reshape(n, 1, taps, h, 1, w, 1)
-    share = ((weights * known).sum(2) / weights.sum(2)).mean(1)  # s/W, [N, H, S, W, S]
+    total, mass = weights.sum(2, keepdim=True), (weights * known).sum(2, keepdim=True)
     if normalizer == "sigmoid":
-        mass = (weights * known).sum(2, keepdim=True)
-        some = mass > 0
-        weights = weights * known * weights.sum(2, keepdim=True) / torch.where(some, mass, 1)
+        some = mass != 0
+        weights = weights * known * total / torch.where(some, mass, 1)
     else:
         # Relative to the largest logit among the known taps, so that a known tap is never lost to underflow.
         numbers = torch.where(known > 0, numbers, -torch.inf)
@@ -86,5 +86,5 @@ def carafe_fused(
         weights = weights / torch.where(some, weights.sum(2, keepdim=True), 1)
     weights = torch.where(some, weights, 0)
     output = _reassemble(torch.where(valid > 0, features, 0), weights, kernel_size, groups, scale)
-    share = share.detach().to(valid.dtype).reshape(n, 1, h * scale, w * scale)
-    return output, torch.where(valid.new_zeros(()) < share, share, 0)
+    share = torch.where(some, mass / total, 0).mean((1, 2))  # s/W, [N, H, S, W, S]
+    return output, share.detach().to(valid.dtype).reshape(n, 1, h * scale, w * scale)

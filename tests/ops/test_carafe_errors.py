@@ -1,10 +1,12 @@
 """Operands that do not fit, and operands with nothing in them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from carafe_examples import (
+    TWIN,
     Implementation,
     Sizes,
     example,
@@ -14,6 +16,7 @@ from carafe_examples import (
     normalizers,
     random_grad,
 )
+from torch import Tensor
 
 from inpaint.ops import carafe, carafe_fused
 
@@ -168,3 +171,62 @@ def test_nothing_in_nothing_out(
 def test_valid_is_carried_even_without_channels(implementation: Implementation, normalizer: str) -> None:
     made = example(Sizes(1, 0, 4, 5, kernel_size=3), normalizer, "mixed")
     made.check(implementation)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Numbers that are not finite
+# ------------------------------------------------------------------------------------------------------------
+
+NOT_FINITE = pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+
+
+def with_number(tensor: Tensor, value: float) -> Tensor:
+    """In a window of the middle and in one of the border."""
+    tensor = tensor.clone()
+    tensor[0, 0, 1, 2] = tensor[-1, -1, 0, 0] = value
+    return tensor
+
+
+def same(actual: Tensor, wanted: Tensor) -> None:
+    """Infinities and NaN count as one: which of them a sum gives hangs on its order."""
+    assert torch.equal(actual.isfinite(), wanted.isfinite())
+    torch.testing.assert_close(actual.nan_to_num(0, 0, 0), wanted.nan_to_num(0, 0, 0), rtol=2e-5, atol=2e-5)
+
+
+@implementations
+@forms
+@NOT_FINITE
+@pytest.mark.parametrize("operand", ["features", "numbers"])
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_what_is_not_finite_goes_where_the_formula_takes_it(
+    implementation: Implementation, normalizer: str | None, valid: str | None, value: float, operand: str
+) -> None:
+    made = example(SIZES, normalizer, valid)
+    if made.valid is not None:  # all known around the two
+        made = replace(made, valid=with_number(made.valid, 1.0))
+    made = replace(made, **{operand: with_number(getattr(made, operand), value)})
+    output, carried, *_ = made.run(implementation)
+    twins, twins_carried, *_ = made.run(TWIN)
+    same(output, twins)
+    limits = [] if operand == "features" or normalizer is None else [-torch.inf]  # a weight of 0
+    limits += [torch.inf] if limits and normalizer != "softmax" else []  # 1
+    assert bool(output.isfinite().all()) == (value in limits)
+    if carried is None:
+        same(output, torch.from_numpy(made.expected().output).float())
+    elif operand == "features":
+        same(carried, twins_carried)
+        assert carried.isfinite().all()
+
+
+@implementations
+@normalizers
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf, -1.0])
+@pytest.mark.parametrize("kind", ["mixed", "all"])
+def test_a_valid_that_is_no_share_counts_as_unknown(
+    implementation: Implementation, normalizer: str, value: float, kind: str
+) -> None:
+    made = example(SIZES, normalizer, kind)
+    assert made.valid is not None
+    results = (replace(made, valid=with_number(made.valid, v)).run(implementation) for v in (value, 0.0))
+    for result, wanted in zip(*results, strict=True):
+        assert torch.equal(result, wanted)
