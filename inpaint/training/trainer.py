@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches, open_photos
+from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches, open_photos, open_photos_in_turn
 from inpaint.losses import InpaintingLoss, build_backbone
 from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint, save_checkpoint
 from inpaint.training.distributed import World, join_world
@@ -67,7 +67,7 @@ def train(settings: TrainSettings) -> Stop:
         if not world.is_main:
             logger.setLevel(logging.WARNING)
         torch.manual_seed(settings.seed)
-        photos = open_photos(list(settings.data))
+        photos = open_photos_in_turn(list(settings.data))
         network = build_training_network(settings)
         return Trainer(settings, network, photos, world).run()
 
