@@ -23,7 +23,7 @@ DEVELOPMENT := $(VENV)/.development-installed
 OPERATOR := $(VENV)/.operator-built
 
 CXX_SOURCES = $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-PYTHON_SOURCES = $(wildcard *.py) benchmarks inpaint tests
+PYTHON_SOURCES = $(wildcard *.py) benchmarks data inpaint tests
 
 .PHONY: app test lint format bench cuda wheel asan clean distclean
 .NOTPARALLEL: # two pips at work in one environment would break it
