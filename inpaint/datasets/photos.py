@@ -135,7 +135,9 @@ class PhotoSet:
                 raise LostError(self._lost[number])
             return part.read(local)
         except LostError as error:
-            self._lost[number] = self.broken[part.origins[1]] = str(error)
+            label = part.origins[1]
+            self._lost[number] = str(error)
+            self.broken[label] = str(error).removeprefix(f"{label}: ")
             raise ImageError(f"{self.names[index]}: {error}") from error
         except ImageError as error:
             raise ImageError(f"{self.names[index]}: {error}") from error
@@ -351,7 +353,7 @@ def _index(shard: _Shard, advance: Callable[[int], None]) -> TarIndex | OSError:
 def _settled(shard: _Shard, indexed: Iterator[TarIndex | OSError], broken: dict[str, str]) -> _Part | None:
     index, file = next(indexed), shard.file
     if isinstance(index, LostError) and shard.required:
-        raise FileNotFoundError(f"{file.label}: there is no such tar of photos ({index})")
+        raise FileNotFoundError(str(index))
     if isinstance(index, OSError):
         broken[file.label] = str(index).removeprefix(f"{file.label}: ")
         return None

@@ -63,7 +63,7 @@ class LocalFile:
             with self.path.open("rb") as stream:
                 return work(stream)
         except FileNotFoundError as error:
-            raise LostError(f"{self.label} is gone") from error
+            raise LostError(f"{self.label}: there is no such shard") from error
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset`, or fewer where it ends before; LostError if it is not there."""
@@ -112,9 +112,9 @@ class RemoteFile:
         """Return what `work` makes of the open object; begun again where reading fails for a while."""
 
         def work_there(system: Any, path: str) -> Result:
+            if len(system.cat_file(path, 0, 1)) > 1:
+                raise ValueError(_NO_RANGES)
             with system.open(path, "rb") as stream:
-                if not stream.seekable():
-                    raise ValueError(_NO_RANGES)
                 return work(stream)
 
         return self._patiently(work_there)
@@ -135,7 +135,7 @@ class RemoteFile:
             try:
                 return work(system, path)
             except FileNotFoundError as error:
-                raise LostError(f"{self.label} is not there") from error
+                raise LostError(f"{self.label}: there is no such shard") from error
             except Exception as error:  # every store has exceptions of its own
                 reason = f"{self.label}: {error or type(error).__name__}"
                 if _is_final(error):
