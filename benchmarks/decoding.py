@@ -1,31 +1,40 @@
 #!/usr/bin/env python
-"""Measure how fast photos are decoded, masks drawn and training batches made, to hold against the network.
+"""Measure how fast photos become training batches, from every layout, and hold it against the network.
 
     python benchmarks/decoding.py --data photos/
-    python benchmarks/decoding.py --data shards/train-*.tar --threads 1 2 --seconds 5
+    python benchmarks/decoding.py --data "shards/train-*.tar" --threads 1 2 4 --output runs/decoding.md
+    python benchmarks/decoding.py --data photos/ --images-per-second 300
 
-Prints Markdown tables. Run it with nothing else at work on the machine; set OMP_NUM_THREADS=1 to see what one
-core of a training machine gives while the network has the others.
+The photos are written anew as JPEG at each of --sides, as a folder, as one tar, as shards, and as shards that
+are read by URL (through fsspec, from this disk: what the network adds is not in it). The system has them in
+its memory, so a slow disk is not in it either. Run it with nothing else at work on the machine;
+OMP_NUM_THREADS=1 shows what one core of a training machine gives while the network has the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
-import os
-import platform
+import statistics
+import tarfile
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL
-import torch
+from measurement import interleaved_medians, markdown_table, publish, report
+from PIL import Image
+from tqdm import tqdm
+from training_step import random_batch, stage, training_step
 
 from inpaint.datasets import PhotoCache, PhotoSet, TrainingBatches, open_photos
 from inpaint.images import ImageError
 from inpaint.masks import MaskRecipe, generator_for, parse_recipe
+from inpaint.networks import PRESETS, build_network
 
 RECIPES = (
     "free-form:0.1-0.5",
@@ -34,9 +43,10 @@ RECIPES = (
     "thin:0.05-0.2",
     "medium",
     "thick",
-    "free-form:0.1-0.5*3+thin:0.05-0.2*1",
+    "free-form:0.1-0.6*3+box:0.05-0.4*1+thin:0.05-0.2*1",
 )
 SIZES = (128, 256)
+PHOTOS_PER_SHARD = 100
 
 
 def calls_per_second(work: Callable[[int], object], seconds: float) -> float:
@@ -51,105 +61,209 @@ def calls_per_second(work: Callable[[int], object], seconds: float) -> float:
     raise AssertionError("unreachable")
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a Markdown table, all columns but the first to the right."""
-    widths = [max(len(line[column]) for line in [columns, *rows]) for column in range(len(columns))]
-
-    def line(cells: list[str]) -> str:
-        aligned = [
-            cells[0].ljust(widths[0]),
-            *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)),
-        ]
-        return "| " + " | ".join(aligned) + " |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    print(f"\n{title}\n", line(columns), line(rule), *map(line, rows), sep="\n", flush=True)
-
-
-def measure_photos(photos: PhotoSet, seconds: float) -> None:
-    """Photos a second from one thread: the bytes, decoded, and from the cache."""
-    order = generator_for("decoding").permutation(len(photos))[:500].tolist()
-    cache = PhotoCache(photos, limit=1 << 34)
-    sides = []
-    readable = []
-    for index in order:
+def readable_photos(photos: PhotoSet, number: int) -> list[np.ndarray]:
+    """Up to `number` photos, spread over the set at random, always the same ones."""
+    chosen = []
+    for index in generator_for("decoding").permutation(len(photos)).tolist():
         try:
-            sides.append(cache.read(index).shape[:2])
+            chosen.append(photos.read(index))
         except ImageError:
             continue
-        readable.append(index)
-    if not readable:
-        raise SystemExit(f"none of the {len(order)} photos tried can be read: {photos.broken}")
-
-    def cycle(read: Callable[[int], object]) -> float:
-        return calls_per_second(lambda number: read(readable[number % len(readable)]), seconds)
-
-    height, width = np.median(sides, axis=0).astype(int)
-    rows = [
-        ["bytes read", f"{cycle(photos.read_bytes):.0f}"],
-        ["decoded", f"{cycle(photos.read):.0f}"],
-        ["from the cache", f"{cycle(cache.read):.0f}"],
-    ]
-    title = f"Photos, one thread ({len(readable)} photos of {height}×{width} in the median)"
-    print_table(title, ["", "photos/s"], rows)
+        if len(chosen) == number:
+            break
+    if not chosen:
+        raise SystemExit(f"none of the {len(photos)} photos can be read: {photos.broken}")
+    return chosen
 
 
-def measure_masks(seconds: float) -> None:
+# ---------------------------------------------------------------------------------------------------------
+# The layouts
+
+
+def as_jpeg(pixels: np.ndarray, side: int) -> bytes:
+    """A photo at a short side of `side` pixels, as a JPEG file of quality 90."""
+    height, width = pixels.shape[:2]
+    scale = side / min(height, width)
+    stream = io.BytesIO()
+    size = max(side, round(width * scale)), max(side, round(height * scale))
+    Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def lay_out(files: Sequence[bytes], folder: Path) -> dict[str, PhotoSet]:
+    """The same files in every layout, by its name."""
+    names = [f"class-{number % 10}/{number:08d}.jpg" for number in range(len(files))]
+    members = list(zip(names, files, strict=True))
+    for name, data in members:
+        (folder / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "folder" / name).write_bytes(data)
+    write_tar(folder / "one.tar", members)
+    (folder / "shards").mkdir()
+    for start in range(0, len(members), PHOTOS_PER_SHARD):
+        number = start // PHOTOS_PER_SHARD
+        write_tar(folder / "shards" / f"{number:06d}.tar", members[start : start + PHOTOS_PER_SHARD])
+    return {
+        "folder": open_photos(folder / "folder"),
+        "one tar": open_photos(folder / "one.tar"),
+        "shards": open_photos(folder / "shards"),
+        "shards by URL": open_photos(f"{(folder / 'shards').as_uri()}/*.tar"),
+    }
+
+
+def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
+    """Write a plain tar."""
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The tables
+
+
+def photo_table(layouts: dict[int, dict[str, PhotoSet]], seconds: float) -> str:
+    """Photos a second from one thread, the bytes and the pixels, of each size and layout."""
+    rows = []
+    for side, sets in layouts.items():
+        for layout, photos in sets.items():
+            size = statistics.mean(len(photos.read_bytes(index)) for index in range(len(photos)))
+            rates = [photos_per_second(photos, read, seconds) for read in (photos.read_bytes, photos.read)]
+            rows.append([f"{side} px", layout, f"{size / 1000:.0f}", *(f"{rate:.0f}" for rate in rates)])
+    return markdown_table(["photos", "layout", "kB each", "read, photos/s", "and decoded, photos/s"], rows, 2)
+
+
+def photos_per_second(photos: PhotoSet, read: Callable[[int], object], seconds: float) -> float:
+    """How many of the photos, one after the other, `read` manages a second."""
+    return calls_per_second(lambda number: read(number % len(photos)), seconds)
+
+
+def mask_table(seconds: float) -> str:
     """Masks a second from one thread, for each recipe and size."""
 
     def rate(recipe: MaskRecipe, size: int) -> float:
         return calls_per_second(lambda number: recipe(generator_for(number), size, size), seconds)
 
     rows = [[text, *(f"{rate(parse_recipe(text), size):.0f}" for size in SIZES)] for text in RECIPES]
-    print_table("Masks, one thread", ["recipe", *(f"{size} px, masks/s" for size in SIZES)], rows)
+    return markdown_table(["recipe", *(f"{size} px, masks/s" for size in SIZES)], rows)
 
 
-def measure_batches(photos: PhotoSet, recipe: str, batch_size: int, thread_counts: list[int]) -> None:
-    """Samples a second that a consumer which does nothing itself gets out of the stream.
+def pipeline_rates(
+    layouts: dict[int, dict[str, PhotoSet]], recipe: str, threads: Sequence[int], rounds: int, seconds: float
+) -> dict[tuple[int, str, int, int], float]:
+    """Images a second by (side, layout, size, threads), that a consumer which does nothing gets; medians."""
+    # Decoded photos in memory are the most that any layout could come to.
+    kept = {side: PhotoCache(next(iter(sets.values())), 1 << 34) for side, sets in layouts.items()}
+    cases = [
+        (side, layout, size, number)
+        for side, sets in layouts.items()
+        for layout in (*sets, "decoded, in memory")
+        for size in SIZES
+        for number in threads
+    ]
+    for cache in kept.values():
+        for index in range(len(cache.photos)):
+            cache.read(index)
+    measured: dict[tuple[int, str, int, int], list[float]] = {case: [] for case in cases}
+    for turn, case in tqdm([(turn, case) for turn in range(rounds) for case in cases], disable=None):
+        side, layout, size, number = case
+        photos = layouts[side].get(layout, kept[side].photos)
+        cache = PhotoCache(photos, 0) if layout in layouts[side] else kept[side]
+        batches = TrainingBatches(photos, recipe, size, 16, turn, cache=cache)
+        stream = batches.stream(0, threads=number, ahead=2 * number + 2)
+        for _ in range(2 * number):
+            next(stream)  # what was made ahead while nobody asked
+        measured[case].append(16 * calls_per_second(lambda _, stream=stream: next(stream), seconds))
+        stream.close()
+    return {case: statistics.median(rates) for case, rates in measured.items()}
 
-    The same steps are taken twice: the first time every photo is decoded, then all come from the cache.
-    """
-    steps = max(1, min(1000, len(photos)) // batch_size)
-    rows = []
-    for threads, size in itertools.product(thread_counts, SIZES):
-        batches = TrainingBatches(photos, recipe, size, batch_size, cache=PhotoCache(photos, limit=1 << 34))
-        cells = [f"{size} px, threads {threads}"]
-        for _ in ("decoding", "cached"):
-            start = time.perf_counter()
-            made = sum(1 for _ in batches.stream(0, steps, threads=threads, ahead=2 * threads + 2))
-            cells.append(f"{made * batch_size / (time.perf_counter() - start):.0f}")
-        rows.append(cells)
-    columns = ["", "decoding, samples/s", "cached, samples/s"]
-    print_table(f"{steps} batches of {batch_size}, {recipe}", columns, rows)
+
+def pipeline_table(
+    rates: dict[tuple[int, str, int, int], float], needs: dict[int, float], threads: Sequence[int]
+) -> str:
+    """What comes out of each layout, and below it what the network takes."""
+    columns = [(size, number) for size in SIZES for number in threads]
+    rows = [
+        [f"{side} px", layout, *(f"{rates[side, layout, *column]:.0f}" for column in columns)]
+        for side, layout in dict.fromkeys(case[:2] for case in rates)
+    ]
+    rows.append(["", "**the network takes**", *(f"**{needs[size]:.1f}**" for size, _ in columns)])
+    head = [f"{size} px, {number} worker{'s'[: number > 1]}" for size, number in columns]
+    return markdown_table(["photos", "layout", *head], rows, 2)
+
+
+def network_rates(stages: Sequence[tuple[int, int]], rounds: int, seconds: float) -> dict[int, float]:
+    """Images a second of a training step at each size, without any input pipeline."""
+    rates = {}
+    for size, batch in stages:
+        step = training_step(build_network(PRESETS["pconv-unet"]), *random_batch(size, batch), autocast=True)
+        rates[size] = batch / interleaved_medians({"step": step}, rounds=rounds, seconds=seconds)["step"]
+    return rates
 
 
 def main() -> None:
-    """Read the command line and print the tables."""
+    """Read the command line, measure, print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", nargs="+", required=True, help="folders or tars of photos")
-    parser.add_argument(
-        "--masks", default=RECIPES[-1], help="mask recipe of the batches (default: %(default)s)"
-    )
-    parser.add_argument("--batch", type=int, default=16, help="samples in a batch (default: %(default)s)")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads that make batches")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of a photo or mask measurement")
+    add = parser.add_argument
+    add("--data", nargs="+", required=True, help="folders, tars or URLs of photos")
+    add("--photos", type=int, default=400, help="how many of them to use (default: %(default)s)")
+    add("--sides", type=int, nargs="+", default=[256, 512], help="short sides to write them at, pixels")
+    add("--masks", default=RECIPES[-1], help="mask recipe of the batches (default: %(default)s)")
+    add("--threads", type=int, nargs="+", default=[1, 2], help="workers: threads that make batches")
+    add("--seconds", type=float, default=1.0, help="length of each measurement (default: %(default)s)")
+    add("--rounds", type=int, default=3, help="interleaved repeats (default: %(default)s)")
+    add(
+        "--stages", nargs="+", type=stage, default=[(128, 16), (256, 8)],
+        help="SIZExBATCH of the training steps to compare with (default: 128x16 256x8)",
+    )  # fmt: skip
+    add(
+        "--images-per-second", type=float, metavar="RATE",
+        help="what the network takes, if it was measured elsewhere: on a GPU",
+    )  # fmt: skip
+    add("--note", default="", help="what else is to be known about this run")
+    add("--output", type=Path, metavar="FILE.md", help="write the result here too")
     arguments = parser.parse_args()
 
-    photos = open_photos(arguments.data)
-    print(
-        f"{len(photos)} photos in {', '.join(Path(source).name for source in arguments.data)}; "
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}, "
-        f"torch {torch.__version__}"
-    )
     cv2.setNumThreads(1)
-    measure_photos(photos, arguments.seconds)
-    measure_masks(arguments.seconds)
-    measure_batches(photos, arguments.masks, arguments.batch, arguments.threads)
-    if photos.broken:
-        print(f"\nUnreadable: {', '.join(photos.broken)}")
+    originals = readable_photos(open_photos(arguments.data), arguments.photos)
+    needs = dict.fromkeys(SIZES, arguments.images_per_second or float("nan"))
+    if not arguments.images_per_second:
+        needs |= network_rates(arguments.stages, arguments.rounds, arguments.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        layouts = {}
+        for side in arguments.sides:
+            (Path(folder) / str(side)).mkdir()
+            files = [as_jpeg(pixels, side) for pixels in originals]
+            layouts[side] = lay_out(files, Path(folder).resolve() / str(side))
+        rates = pipeline_rates(
+            layouts, arguments.masks, arguments.threads, arguments.rounds, arguments.seconds
+        )
+        photos = photo_table(layouts, arguments.seconds)
+    height, width = np.median([pixels.shape[:2] for pixels in originals], axis=0).astype(int)
+    names = ", ".join(Path(one).name for one in arguments.data)
+    facts = {
+        "photos": f"{len(originals)} of {names}, {height}×{width} in the median, as JPEG of quality 90",
+        "libraries": f"NumPy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}",
+        **({"note": arguments.note} if arguments.note else {}),
+    }
+    needed = (
+        "given with --images-per-second"
+        if arguments.images_per_second
+        else "a training step of pconv-unet, bf16, measured here without any input"
+    )
+    tables = [
+        "Images a second from the input pipeline alone: read, decoded, cropped, with a hole of "
+        f"`{arguments.masks}`. Last line: {needed}.",
+        pipeline_table(rates, needs, arguments.threads),
+        "Photos, one thread:",
+        photos,
+        "Masks, one thread:",
+        mask_table(arguments.seconds),
+    ]
+    publish(report("From photos to batches", facts, tables), arguments.output)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,461 @@
+"""data/places365: its commands on a stand-in of a few photos, and every command of its README."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+from range_server import serve
+from torchvision.datasets import Places365
+
+from inpaint.datasets import TrainingBatches, open_photos
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "data" / "places365"
+sys.path.insert(0, str(FOLDER))
+import places  # noqa: E402
+import shards as shards_module  # noqa: E402
+
+BROKEN = {f"b/bedroom/{number:08d}.jpg" for number in (5, 6, 7, 8)}
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stand-in")
+    assert places.main(["stand-in", "--root", str(folder), "--broken"]) == 0
+    return folder
+
+
+@pytest.fixture
+def mirror(stand_in, tmp_path) -> Path:
+    """A stand-in that a test may change."""
+    return Path(shutil.copytree(stand_in, tmp_path / "mirror"))
+
+
+@pytest.fixture
+def torchvision_knows(stand_in, monkeypatch) -> Path:
+    """Make torchvision's own class know the stand-in's URLs and MD5 sums."""
+    ours, counts = places.stand_in.known(stand_in)
+    for name in ("_BASE_URL", "_IMAGES_META", "_DEVKIT_META", "_FILE_LIST_META", "_CATEGORIES_META"):
+        monkeypatch.setattr(Places365, name, getattr(ours, name))
+    monkeypatch.setattr(places, "COUNTS", counts)
+    return stand_in
+
+
+def fetch(root: Path, *more: str, split: str = "val", size: str = "256") -> int:
+    return places.main(["fetch", "--split", split, "--size", size, "--root", str(root), *more])
+
+
+def contents(source) -> dict[str, bytes]:
+    """The photos of a source by their path below the split's folder."""
+    photos = open_photos(source)
+    return {
+        re.sub(r"^(data|val|test)_\w+/", "", name): photos.read_bytes(index)
+        for index, name in enumerate(photos.names)
+    }
+
+
+# --- the stand-in, and one data set in every layout
+
+
+def test_the_stand_in_is_what_torchvision_reads(torchvision_knows, tmp_path):
+    for split, size in [
+        ("train-standard", "large"),
+        ("train-challenge", "256"),
+        ("val", "large"),
+        ("test", "256"),
+    ]:
+        assert fetch(tmp_path, "--unpack", split=split, size=size) == 0
+        data = Places365(str(tmp_path), split=split, small=size == "256")
+        assert len(data) == places.COUNTS[split]
+        assert all(Path(path).is_file() for path, _ in data.imgs)
+        picture, _ = data[0]
+        assert picture.size == (256, 256) if size == "256" else min(picture.size) == 240
+    assert (tmp_path / "data_large_standard/a/apartment_building/outdoor/00000001.jpg").is_file()
+    assert (tmp_path / "val_large/Places365_val_00000001.jpg").is_file()
+    standard = Places365(str(tmp_path), split="train-standard", small=False)
+    assert standard.class_to_idx["/b/bedroom"] == 52
+    assert {target for path, target in standard.imgs if "bedroom" in path} == {52}
+
+
+def test_the_same_stand_in_is_made_again(stand_in, tmp_path):
+    assert places.main(["stand-in", "--root", str(tmp_path), "--broken"]) == 0
+    assert (tmp_path / "stand-in.json").read_bytes() == (stand_in / "stand-in.json").read_bytes()
+
+
+def test_names_of_the_files_are_those_of_the_real_one(stand_in):
+    names = {path.name for path in stand_in.iterdir()} - {"stand-in.json"}
+    real = [
+        *Places365._IMAGES_META.values(),
+        *Places365._DEVKIT_META.values(),
+        *Places365._FILE_LIST_META.values(),
+    ]
+    assert names == {name for name, _ in [*real, Places365._CATEGORIES_META]}
+
+
+def test_every_layout_gives_the_same_photos_and_names_the_same_broken_ones(stand_in, tmp_path):
+    assert fetch(tmp_path, "--stand-in", str(stand_in), "--unpack", split="train-standard", size="large") == 0
+    tar = tmp_path / "train_large_places365standard.tar"
+    tree = tmp_path / "data_large_standard"
+    packed = tmp_path / "shards"
+    assert places.main(["shard", str(tar), "--output", str(packed), "--photos-per-shard", "6"]) == 1
+    memory = fsspec.filesystem("memory")
+    for path in packed.glob("*.tar"):
+        memory.pipe_file(f"/layouts/{path.name}", path.read_bytes())
+    sources = [tree, tar, packed, f"{packed}/places-{{000000..000003}}.tar", "memory://layouts/places-*.tar"]
+    of_tar = contents(tar)
+    assert len(of_tar) == 20
+    whole = {name: data for name, data in of_tar.items() if name not in BROKEN}
+    with tarfile.open(tar) as archive:  # what is in it, from outside
+        assert (
+            archive.extractfile("data_large/k/kitchen/00000002.jpg").read() == whole["k/kitchen/00000002.jpg"]
+        )
+    for source in sources:
+        found = contents(source)
+        assert found == (of_tar if source in (tree, tar) else whole), source
+        photos = open_photos(source)
+        batches = TrainingBatches(photos, "box", 16, 4, 0)
+        for step in range(len(photos) // 4):  # an epoch
+            assert batches.batch(step).image.isfinite().all()
+        named = {re.sub(r"^data_\w+/", "", name) for name in batches.broken}
+        assert named == (BROKEN if source in (tree, tar) else set()), source
+    memory.rm("/layouts", recursive=True)
+
+
+# --- fetch
+
+
+def test_fetch_leaves_the_tar_packed(torchvision_knows, tmp_path, capsys):
+    assert fetch(tmp_path / "new") == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["val_256.tar"]
+    assert (tmp_path / "new/val_256.tar").read_bytes() == (torchvision_knows / "val_256.tar").read_bytes()
+    assert fetch(tmp_path / "new") == 0
+    assert "is there already, MD5 sum right" in capsys.readouterr().out
+
+
+def test_another_file_than_expected_is_not_kept(mirror, tmp_path, capsys):
+    changed = bytearray((mirror / "val_256.tar").read_bytes())
+    changed[5000] ^= 1
+    (mirror / "val_256.tar").write_bytes(changed)
+    assert fetch(tmp_path / "new", "--stand-in", str(mirror)) == 1
+    error = capsys.readouterr().err
+    assert re.search(
+        r"val_256\.tar: what came has the MD5 sum \w{32} and should have \w{32}; it was deleted", error
+    )
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_damaged_file_that_is_there_is_named_and_left(stand_in, tmp_path, capsys):
+    (tmp_path / "val_256.tar").write_bytes(b"half")
+    assert fetch(tmp_path, "--stand-in", str(stand_in)) == 1
+    assert "delete it and fetch again" in capsys.readouterr().err
+    assert (tmp_path / "val_256.tar").read_bytes() == b"half"
+
+
+def test_a_missing_file_is_named(mirror, tmp_path, capsys):
+    (mirror / "val_256.tar").unlink()
+    assert fetch(tmp_path, "--stand-in", str(mirror)) == 1
+    assert "val_256.tar" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("unpack", "free"), [((), 100), (("--unpack",), 500_000)])
+def test_a_full_disk_is_noticed_before(stand_in, tmp_path, monkeypatch, capsys, unpack, free):
+    assert 250_000 < (stand_in / "val_256.tar").stat().st_size < 500_000
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(places.shutil, "disk_usage", lambda folder: usage(10**9, 10**9 - free, free))
+    assert fetch(tmp_path, "--stand-in", str(stand_in), *unpack) == 1
+    assert re.search(r"\d GB are needed and 0\.0 GB are free; make room", capsys.readouterr().err)
+    assert [path for path in tmp_path.iterdir() if path.stat().st_size] == []
+
+
+@pytest.fixture
+def server(stand_in, torchvision_knows, monkeypatch) -> Iterator:
+    with serve(stand_in) as one:
+        monkeypatch.setattr(Places365, "_BASE_URL", one.url)
+        yield one
+
+
+def test_a_broken_connection_is_gone_on_from(server, stand_in, tmp_path, capsys):
+    whole = (stand_in / "val_256.tar").read_bytes()
+    server.cut_after = 100_000
+    assert fetch(tmp_path) == 1
+    assert "ended after 100,000 of" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["val_256.tar.partial"]
+    server.cut_after = None
+    assert fetch(tmp_path) == 0
+    assert (tmp_path / "val_256.tar").read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["val_256.tar"]
+    assert [asked for _, _, asked in server.requests] == [None, "bytes=100000-"]
+
+
+def test_all_that_was_missing_was_the_name(server, stand_in, tmp_path):
+    shutil.copy(stand_in / "val_256.tar", tmp_path / "val_256.tar.partial")
+    assert fetch(tmp_path) == 0
+    assert (tmp_path / "val_256.tar").is_file()
+
+
+def test_a_server_that_knows_no_ranges_sends_all_again(server, stand_in, tmp_path):
+    (tmp_path / "val_256.tar.partial").write_bytes(b"x" * 1000)
+    server.ranges = False
+    assert fetch(tmp_path) == 0
+
+
+def test_an_answer_that_is_no_file_is_an_error(server, tmp_path, capsys):
+    server.failures = 1
+    assert fetch(tmp_path) == 1
+    assert "the server answers 503" in capsys.readouterr().err
+
+
+def test_unpacking_that_was_cut_off_is_begun_again(stand_in, tmp_path):
+    (tmp_path / ".unpacking" / "val_large").mkdir(parents=True)
+    (tmp_path / ".unpacking" / "val_large" / "half.jpg").write_bytes(b"x")
+    assert fetch(tmp_path, "--stand-in", str(stand_in), "--unpack", size="large") == 0
+    assert len(list((tmp_path / "val_large").iterdir())) == 20
+    assert not (tmp_path / ".unpacking").exists()
+
+
+# --- check
+
+
+def table(text: str) -> dict[str, list[str]]:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_check_counts_and_compares(torchvision_knows, tmp_path, capsys):
+    fetch(tmp_path, "--unpack", split="train-standard", size="large")
+    fetch(tmp_path)
+    capsys.readouterr()
+    assert places.main(["check", "--root", str(tmp_path)]) == 0
+    well = "as it should be"
+    assert table(capsys.readouterr().out) == {
+        "train_large_places365standard.tar": ["right", "20", "20", well],
+        "val_256.tar": ["right", "20", "20", well],
+        "data_large_standard/": ["", "20", "20", well],
+    }
+    (tmp_path / "data_large_standard/a/airfield/00000001.jpg").unlink()
+    data = bytearray((tmp_path / "val_256.tar").read_bytes())
+    data[5000] ^= 1
+    (tmp_path / "val_256.tar").write_bytes(data)
+    assert places.main(["check", "--root", str(tmp_path)]) == 1
+    rows = table(capsys.readouterr().out)
+    assert rows["data_large_standard/"] == ["", "19", "20", "**another number of photos**"]
+    assert rows["val_256.tar"] == ["**wrong**", "20", "20", "**delete it and fetch it again**"]
+    assert rows["train_large_places365standard.tar"][-1] == well
+
+
+def test_check_with_nothing_to_check_is_an_error(tmp_path, capsys):
+    assert places.main(["check", "--root", str(tmp_path)]) == 1
+    assert "nothing of Places365 lies here" in capsys.readouterr().err
+    assert places.main(["check", "--root", str(tmp_path), "--stand-in", str(tmp_path)]) == 1
+    assert "no stand-in here; make one" in capsys.readouterr().err
+
+
+def test_the_counts_are_those_of_the_paper():
+    # Zhou et al., Places: A 10 million Image Database for Scene Recognition, and the development kit.
+    assert places.COUNTS == {
+        "train-standard": 1803460, "train-challenge": 8026628, "val": 36500, "test": 328500
+    }  # fmt: skip
+
+
+# --- shard
+
+
+def pack(source: Path, output: Path, *more: str) -> int:
+    return places.main(["shard", str(source), "--output", str(output), "--workers", "2", *more])
+
+
+def test_shards_hold_smaller_photos(stand_in, tmp_path, capsys):
+    tar = stand_in / "train_large_places365standard.tar"
+    assert pack(tar, tmp_path, "--short-side", "128", "--photos-per-shard", "7") == 1
+    out, err = capsys.readouterr()
+    assert "16 photos in" in out
+    assert "4 files left out" in out
+    assert {
+        re.sub(r"^data_large/", "", name) for name in re.findall(r"^left out (\S+):", err, re.MULTILINE)
+    } == BROKEN
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "places-000000.tar", "places-000001.tar", "places-000002.tar", "places.json"
+    ]  # fmt: skip
+    photos, source = open_photos(tmp_path), open_photos(tar)
+    for index, name in enumerate(photos.names):
+        small, large = photos.read(index), source.read(source.names.index(name))
+        assert min(small.shape[:2]) == 128
+        # Averages over areas are the outside measure; JPEG, which is coarse about colours, stands between.
+        expected = cv2.resize(large, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(small.mean(2) - expected.mean(2)).mean() < 4
+
+
+def test_photos_that_are_small_enough_keep_their_bytes(stand_in, tmp_path):
+    assert pack(stand_in / "val_256.tar", tmp_path, "--short-side", "256") == 1
+    whole = contents(tmp_path)
+    original = contents(stand_in / "val_256.tar")
+    assert len(whole) == 16
+    assert all(original[name] == data for name, data in whole.items())
+
+
+def test_a_stopped_packing_goes_on(stand_in, tmp_path, monkeypatch, capsys):
+    tar = stand_in / "train_256_places365standard.tar"
+    assert pack(tar, tmp_path / "straight", "--photos-per-shard", "6") == 1
+    encode, calls = shards_module.Packing.encode, []
+
+    def stops(self, data, name):
+        calls.append(name)
+        if len(calls) > 9:
+            raise KeyboardInterrupt
+        return encode(self, data, name)
+
+    monkeypatch.setattr(shards_module.Packing, "encode", stops)
+    with pytest.raises(KeyboardInterrupt):
+        pack(tar, tmp_path / "stopped", "--photos-per-shard", "6")
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
+        "places-000000.tar",
+        "places.json",
+    ]
+    monkeypatch.setattr(shards_module.Packing, "encode", encode)
+    assert pack(tar, tmp_path / "stopped", "--photos-per-shard", "6") == 1
+    for path in (tmp_path / "straight").iterdir():
+        assert (tmp_path / "stopped" / path.name).read_bytes() == path.read_bytes()
+    capsys.readouterr()
+    assert pack(tar, tmp_path / "stopped", "--photos-per-shard", "5") == 1
+    assert "made with other photos_per_shard" in capsys.readouterr().err
+
+
+def test_shuffled_shards_mix_the_classes(stand_in, tmp_path):
+    tar = stand_in / "train_256_places365challenge.tar"
+    pack(tar, tmp_path / "a", "--shuffle", "1")
+    pack(tar, tmp_path / "b", "--shuffle", "1")
+    one, other = open_photos(tmp_path / "a"), open_photos(tmp_path / "b")
+    assert one.names == other.names
+    assert sorted(one.names) != list(one.names)
+    assert contents(tmp_path / "a").items() <= contents(tar).items()
+
+
+def test_two_photos_that_would_get_one_name_both_stay(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name, value in (("a.png", 10), ("a.jpg", 200)):
+        Image.new("RGB", (64, 64), (value, value, value)).save(tmp_path / "photos" / name)
+    assert pack(tmp_path / "photos", tmp_path / "shards", "--short-side", "32") == 0
+    photos = open_photos(tmp_path / "shards")
+    assert sorted(photos.names) == ["a.jpg", "a.png.jpg"]
+    assert [round(float(photos.read(index).mean())) for index in range(2)] == [200, 10]
+
+
+def test_shards_have_webdatasets_layout(stand_in, tmp_path):
+    """Plain members, no links or folders, no empty names: what webdataset's reader takes."""
+    pack(stand_in / "val_256.tar", tmp_path)
+    with tarfile.open(tmp_path / "places-000000.tar") as archive:
+        members = archive.getmembers()
+    assert all(member.isfile() and re.fullmatch(r"(.*/)?[^./]+\.jpg", member.name) for member in members)
+    catalogue = json.loads((tmp_path / "places.json").read_text())
+    assert catalogue["shards"]["places-000000.tar"]["photos"] == len(members) == 16
+
+
+# --- the README's commands
+
+README = (FOLDER / "README.md").read_text("utf-8")
+
+# What is put behind each script's own flags; of a flag that is given twice the last one counts.
+TINY = {
+    "train.py": """--schedule 32x2:2 --val-size 32 --val-count 2 --sample-every 0 --warmup 1 --device cpu
+        --workers 1 --loss-perceptual 0 --loss-style 0
+        --network-config '{"widths": [8, 12], "head_width": 4}' """,
+    "evaluate.py": "--size 32 --limit 2 --device cpu --no-lpips",
+    "decoding.py": "--seconds 0.01 --rounds 1 --photos 4 --stages 64x1 --sides 64",
+}
+
+
+def readme_commands() -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def rehearsed(words: list[str], stand_in: Path) -> list[str]:
+    """A command of the README as it is run here: on the stand-in, tiny, two processes for all GPUs."""
+    program, *rest = words
+    assert program in (".venv/bin/python", ".venv/bin/torchrun"), (
+        f"{program}: name the environment's programs"
+    )
+    script = next(Path(word).name for word in rest if word.endswith(".py"))
+    if program.endswith("torchrun"):
+        rest = ["-m", "torch.distributed.run", *(word.replace("gpu", "2") for word in rest)]
+    if rest[1] in ("fetch", "check"):
+        rest += ["--stand-in", str(stand_in)]
+    return [*rest, *shlex.split(TINY.get(script, ""))]
+
+
+def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a script in this process, which has imported torch already; returns the exit code."""
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.syspath_prepend(str(Path(words[0]).parent.resolve()))
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def run_elsewhere(words: list[str]) -> int:
+    """Run Python with these arguments; returns the exit code."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *words], env=environment, timeout=300, check=False).returncode
+
+
+def test_every_command_of_the_readme_runs_on_the_stand_in(stand_in, tmp_path, monkeypatch, capfd):
+    # A checkout of links, so that data/places365 and runs/ are made elsewhere.
+    for path in ROOT.iterdir():
+        if path.name not in ("data", "runs", ".git"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "data" / "places365").mkdir(parents=True)
+    for path in FOLDER.glob("*.py"):
+        shutil.copy(path, tmp_path / "data" / "places365")
+    monkeypatch.chdir(tmp_path)
+    commands = readme_commands()
+    programs = {Path(word).name for words in commands for word in words if word.endswith(".py")}
+    assert {"places.py", "train.py", "evaluate.py"} <= programs
+    assert any("--resume" in words for words in commands)
+    assert any(words[0].endswith("torchrun") for words in commands)
+    for words in commands:
+        tiny = rehearsed(words, stand_in)
+        code = run_elsewhere(tiny) if tiny[0] == "-m" else run_here(tiny, monkeypatch)
+        told = "".join(capfd.readouterr())
+        # Broken photos are left out, named, and make the exit code 1 where nothing else is wrong.
+        assert code in ({0, 1} if "left out" in told else {0}), f"{words}\n{told}"
+    assert len(list((tmp_path / "runs").rglob("best.safetensors"))) == 2
+    assert (tmp_path / "runs/places-val/results.json").is_file()
+
+
+def test_the_readme_states_the_counts():
+    for split, count in places.COUNTS.items():
+        assert re.search(rf"^\| {split} \| {count:,} ", README, re.MULTILINE), split
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for document in (FOLDER / "README.md", ROOT / "data" / "README.md", ROOT / "docs" / "places.md"):
+        links = re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8"))
+        assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
+
+
+def test_bombs_of_the_stand_in_are_bombs(stand_in):
+    data = contents(stand_in / "train_large_places365standard.tar")
+    assert Image.MAX_IMAGE_PIXELS
+    with pytest.raises(Image.DecompressionBombError, match="3600000000 pixels"):
+        Image.open(io.BytesIO(data["b/bedroom/00000008.jpg"]))
+    assert data["b/bedroom/00000006.jpg"] == b""
