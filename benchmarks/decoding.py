@@ -22,11 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import PIL
-from measurement import interleaved_medians, markdown_table, publish, report
+from measurement import markdown_table, publish, report
 from PIL import Image
 from tqdm import tqdm
 from training_step import random_batch, stage, training_step
@@ -46,18 +47,26 @@ RECIPES = (
     "free-form:0.1-0.6*3+box:0.05-0.4*1+thin:0.05-0.2*1",
 )
 SIZES = (128, 256)
+BATCH = 8
 PHOTOS_PER_SHARD = 100
 
 
-def calls_per_second(work: Callable[[int], object], seconds: float) -> float:
+class Rate(NamedTuple):
+    """Things a second of time, and a second of processor time, which other programs do not use up."""
+
+    wall: float
+    cpu: float
+
+
+def calls_per_second(work: Callable[[int], object], seconds: float) -> Rate:
     """Call ``work(0)``, ``work(1)``, … for about ``seconds`` and return the calls a second."""
     work(0)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     for number in itertools.count(1):
         work(number)
         elapsed = time.perf_counter() - start
         if elapsed >= seconds:
-            return number / elapsed
+            return Rate(number / elapsed, number / (time.process_time() - cpu_start))
     raise AssertionError("unreachable")
 
 
@@ -124,35 +133,38 @@ def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
 
 
 def photo_table(layouts: dict[int, dict[str, PhotoSet]], seconds: float) -> str:
-    """Photos a second from one thread, the bytes and the pixels, of each size and layout."""
+    """Photos a second of processor time, the bytes and the pixels, of each size and layout."""
     rows = []
     for side, sets in layouts.items():
         for layout, photos in sets.items():
             size = statistics.mean(len(photos.read_bytes(index)) for index in range(len(photos)))
             rates = [photos_per_second(photos, read, seconds) for read in (photos.read_bytes, photos.read)]
-            rows.append([f"{side} px", layout, f"{size / 1000:.0f}", *(f"{rate:.0f}" for rate in rates)])
-    return markdown_table(["photos", "layout", "kB each", "read, photos/s", "and decoded, photos/s"], rows, 2)
+            rows.append([f"{side} px", layout, f"{size / 1000:.0f}", *(f"{rate.cpu:.0f}" for rate in rates)])
+    return markdown_table(["photos", "layout", "kB each", "read", "and decoded"], rows, 2)
 
 
-def photos_per_second(photos: PhotoSet, read: Callable[[int], object], seconds: float) -> float:
+def photos_per_second(photos: PhotoSet, read: Callable[[int], object], seconds: float) -> Rate:
     """How many of the photos, one after the other, `read` manages a second."""
     return calls_per_second(lambda number: read(number % len(photos)), seconds)
 
 
 def mask_table(seconds: float) -> str:
-    """Masks a second from one thread, for each recipe and size."""
+    """Masks a second of processor time, for each recipe and size."""
 
     def rate(recipe: MaskRecipe, size: int) -> float:
-        return calls_per_second(lambda number: recipe(generator_for(number), size, size), seconds)
+        return calls_per_second(lambda number: recipe(generator_for(number), size, size), seconds).cpu
 
     rows = [[text, *(f"{rate(parse_recipe(text), size):.0f}" for size in SIZES)] for text in RECIPES]
-    return markdown_table(["recipe", *(f"{size} px, masks/s" for size in SIZES)], rows)
+    return markdown_table(["recipe", *(f"{size} px" for size in SIZES)], rows)
+
+
+Case = tuple[int, str, int, int]  # the photos' short side, layout, size of the crops, threads
 
 
 def pipeline_rates(
     layouts: dict[int, dict[str, PhotoSet]], recipe: str, threads: Sequence[int], rounds: int, seconds: float
-) -> dict[tuple[int, str, int, int], float]:
-    """Images a second by (side, layout, size, threads), that a consumer which does nothing gets; medians."""
+) -> dict[Case, Rate]:
+    """Images a second that a consumer which does nothing gets; medians over the rounds."""
     # Decoded photos in memory are the most that any layout could come to.
     kept = {side: PhotoCache(next(iter(sets.values())), 1 << 34) for side, sets in layouts.items()}
     cases = [
@@ -165,41 +177,49 @@ def pipeline_rates(
     for cache in kept.values():
         for index in range(len(cache.photos)):
             cache.read(index)
-    measured: dict[tuple[int, str, int, int], list[float]] = {case: [] for case in cases}
+    measured: dict[Case, list[Rate]] = {case: [] for case in cases}
     for turn, case in tqdm([(turn, case) for turn in range(rounds) for case in cases], disable=None):
         side, layout, size, number = case
         photos = layouts[side].get(layout, kept[side].photos)
         cache = PhotoCache(photos, 0) if layout in layouts[side] else kept[side]
-        batches = TrainingBatches(photos, recipe, size, 16, turn, cache=cache)
+        batches = TrainingBatches(photos, recipe, size, BATCH, turn, cache=cache)
         stream = batches.stream(0, threads=number, ahead=2 * number + 2)
         for _ in range(2 * number):
             next(stream)  # what was made ahead while nobody asked
-        measured[case].append(16 * calls_per_second(lambda _, stream=stream: next(stream), seconds))
+        rate = calls_per_second(lambda _, stream=stream: next(stream), seconds)
+        measured[case].append(Rate(BATCH * rate.wall, BATCH * rate.cpu))
         stream.close()
-    return {case: statistics.median(rates) for case, rates in measured.items()}
+    return {case: median(rates) for case, rates in measured.items()}
 
 
-def pipeline_table(
-    rates: dict[tuple[int, str, int, int], float], needs: dict[int, float], threads: Sequence[int]
-) -> str:
+def median(rates: Sequence[Rate]) -> Rate:
+    """The median of both."""
+    return Rate(*(statistics.median(values) for values in zip(*rates, strict=True)))
+
+
+def pipeline_table(rates: dict[Case, Rate], needs: dict[int, Rate], threads: Sequence[int]) -> str:
     """What comes out of each layout, and below it what the network takes."""
     columns = [(size, number) for size in SIZES for number in threads]
-    rows = [
-        [f"{side} px", layout, *(f"{rates[side, layout, *column]:.0f}" for column in columns)]
-        for side, layout in dict.fromkeys(case[:2] for case in rates)
-    ]
-    rows.append(["", "**the network takes**", *(f"**{needs[size]:.1f}**" for size, _ in columns)])
+    rows = []
+    for side, layout in dict.fromkeys(case[:2] for case in rates):
+        by_time = [f"{rates[side, layout, *column].wall:.0f}" for column in columns]
+        by_processor = [f"{rates[side, layout, size, threads[0]].cpu:.0f}" for size in SIZES]
+        rows.append([f"{side} px", layout, *by_time, *by_processor])
+    need = [*(needs[size].wall for size, _ in columns), *(needs[size].cpu for size in SIZES)]
+    rows.append(["", "**the network takes**", *(f"**{rate:.1f}**" for rate in need)])
     head = [f"{size} px, {number} worker{'s'[: number > 1]}" for size, number in columns]
+    head += [f"{size} px, a core" for size in SIZES]
     return markdown_table(["photos", "layout", *head], rows, 2)
 
 
-def network_rates(stages: Sequence[tuple[int, int]], rounds: int, seconds: float) -> dict[int, float]:
+def network_rates(stages: Sequence[tuple[int, int]], rounds: int, seconds: float) -> dict[int, Rate]:
     """Images a second of a training step at each size, without any input pipeline."""
-    rates = {}
+    needs = {}
     for size, batch in stages:
         step = training_step(build_network(PRESETS["pconv-unet"]), *random_batch(size, batch), autocast=True)
-        rates[size] = batch / interleaved_medians({"step": step}, rounds=rounds, seconds=seconds)["step"]
-    return rates
+        rate = median([calls_per_second(lambda _, step=step: step(), seconds) for _ in range(rounds)])
+        needs[size] = Rate(batch * rate.wall, batch * rate.cpu)
+    return needs
 
 
 def main() -> None:
@@ -229,7 +249,8 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     originals = readable_photos(open_photos(arguments.data), arguments.photos)
-    needs = dict.fromkeys(SIZES, arguments.images_per_second or float("nan"))
+    given = arguments.images_per_second or float("nan")
+    needs = dict.fromkeys(SIZES, Rate(given, float("nan")))
     if not arguments.images_per_second:
         needs |= network_rates(arguments.stages, arguments.rounds, arguments.seconds)
     with tempfile.TemporaryDirectory() as folder:
@@ -245,7 +266,7 @@ def main() -> None:
     height, width = np.median([pixels.shape[:2] for pixels in originals], axis=0).astype(int)
     names = ", ".join(Path(one).name for one in arguments.data)
     facts = {
-        "photos": f"{len(originals)} of {names}, {height}×{width} in the median, as JPEG of quality 90",
+        "photos": f"{len(originals)} of {names}, {height}×{width} in the median, written as JPEG, quality 90",
         "libraries": f"NumPy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}",
         **({"note": arguments.note} if arguments.note else {}),
     }
@@ -256,11 +277,12 @@ def main() -> None:
     )
     tables = [
         "Images a second from the input pipeline alone: read, decoded, cropped, with a hole of "
-        f"`{arguments.masks}`. Last line: {needed}.",
+        f"`{arguments.masks}`. *A core*: a second of processor time, of one worker, whatever else runs on "
+        f"the machine. Last line: {needed}.",
         pipeline_table(rates, needs, arguments.threads),
-        "Photos, one thread:",
+        "Photos, one thread, a second of processor time:",
         photos,
-        "Masks, one thread:",
+        "Masks, one thread, a second of processor time:",
         mask_table(arguments.seconds),
     ]
     publish(report("From photos to batches", facts, tables), arguments.output)

@@ -4,6 +4,7 @@
     python benchmarks/training_step.py
     python benchmarks/training_step.py --upsamplers carafe nearest --output benchmarks/results/training.md
     python benchmarks/training_step.py --stages 64x4 --precision fp32
+    python benchmarks/training_step.py --device cuda --upsamplers carafe --stages 256x8 256x32
 
 A step is forward, pixel loss, backward and AdamW, on a batch that is at hand: no decoding, no backbone.
 """
@@ -28,13 +29,13 @@ from inpaint.ops import implementation
 MASKS = "free-form:0.1-0.5"
 
 
-def random_batch(size: int, batch: int) -> tuple[Tensor, Tensor]:
+def random_batch(size: int, batch: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Noise [N, 3, size, size] in [0, 1] and masks [N, 1, size, size], 1 = hole."""
     recipe = parse_recipe(MASKS)
     holes = [torch.from_numpy(recipe(generator_for(0, number), size, size)) for number in range(batch)]
     mask = torch.stack(holes)[:, None].float()
     image = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
-    return image, mask
+    return image.to(device), mask.to(device)
 
 
 def training_step(network: nn.Module, image: Tensor, mask: Tensor, autocast: bool) -> Callable[[], None]:
@@ -43,7 +44,7 @@ def training_step(network: nn.Module, image: Tensor, mask: Tensor, autocast: boo
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=autocast):
             prediction = network(image * (1 - mask), mask)
         loss, _ = loss_of(prediction, image, mask)
         optimizer.zero_grad(set_to_none=True)
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=("bf16", "fp32"), default="bf16", help="(default: %(default)s)"
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repeats (default: %(default)s)")
     parser.add_argument(
@@ -90,7 +92,10 @@ def main() -> None:
 
     torch.manual_seed(0)
     preset = PRESETS[arguments.network]
-    networks = {name: build_network({**preset, "upsampler": name}) for name in arguments.upsamplers}
+    networks = {
+        name: build_network({**preset, "upsampler": name}).to(arguments.device)
+        for name in arguments.upsamplers
+    }
     stride = networks[arguments.upsamplers[0]].stride
     if unfit := [size for size, _ in arguments.stages if size % stride]:
         parser.error(f"--stages: sizes must be multiples of the network's stride {stride}, got {unfit}")
@@ -99,7 +104,7 @@ def main() -> None:
         for name, network in networks.items()
     }
     for size, batch in tqdm(arguments.stages, unit="stage", disable=None):
-        image, mask = random_batch(size, batch)
+        image, mask = random_batch(size, batch, arguments.device)
         steps = {
             name: training_step(network, image, mask, arguments.precision == "bf16")
             for name, network in networks.items()
@@ -112,7 +117,8 @@ def main() -> None:
         columns += [f"{size} px × {batch}, ms a step", "images/s"]
     facts = {
         "network": f"{arguments.network}, {arguments.precision}, channels_last",
-        "operator": implementation("cpu"),
+        "operator": implementation(arguments.device),
+        **({"GPU": torch.cuda.get_device_name()} if arguments.device == "cuda" else {}),
     }
     page = report("A training step", facts, [markdown_table(columns, list(lines.values()))])
     publish(page, arguments.output)

@@ -212,11 +212,14 @@ def open_photos(source: Source | Sequence[Source]) -> PhotoSet:
     return PhotoSet(parts, broken)
 
 
-def open_photos_in_turn(source: Source | Sequence[Source]) -> PhotoSet:
+def open_photos_in_turn(
+    source: Source | Sequence[Source], group: torch.distributed.ProcessGroup | None = None
+) -> PhotoSet:
     """Open photos in each process of a distributed run: on each machine one process first, then the others.
 
     So tars are indexed by one process and the others find the index in the cache. Alone it is `open_photos`,
-    and raises the same. All processes have to call it.
+    and raises the same. All processes have to call it. They wait as members of `group`, all processes by
+    default, and no longer than its timeout.
     """
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
@@ -227,8 +230,8 @@ def open_photos_in_turn(source: Source | Sequence[Source]) -> PhotoSet:
         photos = open_photos(source) if is_first else None
     finally:
         # Where the first fails the others go on all the same, and fail with the same message.
-        devices = [torch.cuda.current_device()] if distributed.get_backend() == "nccl" else None
-        distributed.barrier(device_ids=devices)
+        devices = [torch.cuda.current_device()] if distributed.get_backend(group) == "nccl" else None
+        distributed.barrier(group, device_ids=devices)
     return open_photos(source) if photos is None else photos
 
 
