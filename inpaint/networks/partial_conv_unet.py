@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ..layers import (
     LINE_FEATURES,
     LINES,
-    CarafeUpsample,
     Hole,
     PartialConv2d,
     build_upsampler,
@@ -269,11 +268,8 @@ class _DecoderLevel(nn.Module):
         self, channels: int, skip_channels: int, width: int, settings: PartialConvUNetConfig, blocks: int
     ) -> None:
         super().__init__()
-        if settings.upsampler == "carafe":
-            compressed = min(settings.compressed_channels, max(channels // 2, 1))
-            self.upsample: nn.Module = CarafeUpsample(channels, compressed_channels=compressed)
-        else:
-            self.upsample = build_upsampler(settings.upsampler, channels)
+        compressed = min(settings.compressed_channels, max(channels // 2, 1))
+        self.upsample = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
         conv = PartialConv2d(channels + skip_channels, width, 3, padding=1)
         self.merge = _Stage(conv, settings.norm)
         self.blocks = nn.ModuleList(_ResidualBlock(width, settings.norm) for _ in range(blocks))
