@@ -23,12 +23,14 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (64, 128, 256, 256, 256, 256)) -> None:
         super().__init__()
+        self.smallest = 2 ** len(widths)
         self.features = _halvings(4, widths, normalized=True)
         self.to_logit = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Logits of every patch, [N, patches]; image [N, 3, H, W] in [0, 1], mask [N, 1, H, W], 1 = hole."""
+        _check_size(image, self.smallest)
         return self.to_logit(self.features(_with_mask(image, mask))).flatten(1)
 
 
@@ -45,6 +47,7 @@ class GlobalLocalDiscriminator(nn.Module):
     def __init__(self, width: int = 64, hidden: int = 1024) -> None:
         super().__init__()
         whole = [width * factor for factor in (1, 2, 4, 8, 8, 8)]
+        self.smallest = 2 ** len(whole)
         self.whole = _branch(whole, hidden)
         self.window = _branch(whole[:-1], hidden)
         self.to_logit = spectral_norm(nn.Linear(2 * hidden, 1))
@@ -52,8 +55,9 @@ class GlobalLocalDiscriminator(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Logits [N, 1]; image [N, 3, H, W] in [0, 1], mask [N, 1, H, W], 1 = hole."""
+        _check_size(image, self.smallest)
         x = _with_mask(image, mask)
-        near = window_of_most_hole(x, mask, max(min(x.shape[-2:]) // 2, 1))
+        near = window_of_most_hole(x, mask, min(x.shape[-2:]) // 2)
         return self.to_logit(torch.cat([self.whole(x), self.window(near)], dim=1))
 
 
@@ -91,6 +95,15 @@ def window_of_most_hole(x: Tensor, mask: Tensor, size: int) -> Tensor:
         picture, (top[:, None] + along)[:, :, None], (left[:, None] + along)[:, None, :]
     ]
     return window.permute(0, 3, 1, 2)
+
+
+def _check_size(image: Tensor, smallest: int) -> None:
+    # A 5×5 convolution of stride 2 on a single pixel has taps that meet nothing; torch's bfloat16 kernel for
+    # CPUs then leaves parts of the weight's gradient as it found the memory.
+    if min(image.shape[-2:]) < smallest:
+        raise ValueError(
+            f"the discriminator needs pictures of at least {smallest} px, got {list(image.shape[-2:])}"
+        )
 
 
 def _with_mask(image: Tensor, mask: Tensor) -> Tensor:

@@ -60,10 +60,18 @@ def test_a_gradient_goes_back_to_where_the_window_was() -> None:
 
 
 @discriminators
-@pytest.mark.parametrize("size", [32, 64, 96])
+@pytest.mark.parametrize("size", [64, 96, 100])
 def test_every_size_has_logits(name: str, size: int) -> None:
     logits = DISCRIMINATORS[name]()(*photos(size=size))
-    assert logits.shape == (2, 1 if name == "global-local" else (size // 8) ** 2)
+    assert logits.shape == (2, 1 if name == "global-local" else (-(-size // 8)) ** 2)
+
+
+@discriminators
+def test_a_picture_too_small_to_halve_so_often_is_refused(name: str) -> None:
+    smallest = {"patch": 8, "global-local": 64}[name]
+    assert DISCRIMINATORS[name]()(*photos(size=smallest)).isfinite().all()
+    with pytest.raises(ValueError, match=rf"at least {smallest} px, got \[{smallest - 1}, {smallest - 1}\]"):
+        DISCRIMINATORS[name]()(*photos(size=smallest - 1))
 
 
 @discriminators
