@@ -117,6 +117,9 @@ class Trainer:
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.network, settings)
         self.average = MovingAverage(self.network, settings.ema_decay)
+        # What a checkpoint holds, by the names it is stored under.
+        self._modules = {"network": self.network, "average": self.average.network}
+        self._optimizers = {"optimizer": (self.optimizer, self.network)}
         self._autocast: Callable[[], torch.autocast] = partial(
             torch.autocast, world.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
         )
@@ -209,9 +212,8 @@ class Trainer:
             "trained_seconds": self._trained_seconds,
         }
         path = save_checkpoint(
-            self._checkpoints, self.step, self.network, self.average.network, self.optimizer, state,
-            self.settings.keep,
-        )  # fmt: skip
+            self._checkpoints, self.step, self._modules, self._optimizers, state, self.settings.keep
+        )
         self._export("last.safetensors")
         return path
 
@@ -242,7 +244,7 @@ class Trainer:
                 f"cannot resume from {checkpoint.path} with other settings; restore these, or start a new "
                 "run in another --output (with --init to keep the weights):\n  " + "\n  ".join(differences)
             )
-        checkpoint.restore(self.network, self.average.network, self.optimizer)
+        checkpoint.restore(self._modules, self._optimizers)
         self.step = state["step"]
         # A score on other photos or holes is no mark to beat.
         self.best = state["best"] if self.settings.same_validation(earlier) else None
