@@ -43,12 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Imported only now: a wrong flag is answered at once, without waiting for torch.
     from inpaint.training.checkpoint import CheckpointError
+    from inpaint.training.distributed import LostProcessError
+    from inpaint.training.output import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
+    told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)
     try:
         with logging_redirect_tqdm():
             stop = train(settings)
-    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError) as error:
+    except told as error:
         logging.getLogger("inpaint.training").error("%s", error)
         return 1
     return 130 if stop is Stop.INTERRUPTED else 0

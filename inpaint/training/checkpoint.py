@@ -1,11 +1,12 @@
 """Checkpoints: everything a run needs to go on, in safetensors files that appear whole or not at all.
 
-A checkpoint of step s is the file `step-0000000s.safetensors`. It holds, by name, the state of each module
-(`network.NAME`, `average.NAME`) and of each optimiser (`optimizer.KEY.NAME`, the moment KEY of the parameter
-NAME), all in the precision they are trained in; the file's metadata holds a JSON object with the step, the
-settings and the rest. No part of it is pickled: reading one runs no code. It is written under another name in
-the same folder, flushed to the disk and then renamed, so that a crash, a full disk or a kill leaves the earlier
-ones intact. A digest of all of it is kept inside and checked on reading: disks do forget.
+A checkpoint of step s is the file `step-0000000s.safetensors`, or the folder `step-0000000s` to which each
+process wrote a share. It holds, by name, the state of each module (`network.NAME`, `average.NAME`) and of
+each optimiser (`optimizer.KEY.NAME`, the moment KEY of the parameter NAME), all in the precision they are
+trained in; beside them, in the file's metadata or the folder's `checkpoint.json`, a JSON object with the
+step, the settings and the rest. No part of it is pickled: reading one runs no code. It is written under
+another name in the same folder, flushed to the disk and then renamed, so that a crash, a full disk or a kill
+leaves the earlier ones intact. A digest of all of it is kept inside and checked on reading: disks do forget.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from inpaint.images import write_atomically
+from inpaint.images import sync_folder, write_atomically
+from inpaint.training.distributed import World
+from inpaint.training.sharded import ShardError, names_in_shards, read_shards, write_shards
 
 FORMAT = "inpaint-checkpoint-1"
 
@@ -39,7 +42,8 @@ Optimizers = Mapping[str, tuple[torch.optim.Optimizer, nn.Module]]
 
 logger = logging.getLogger("inpaint.training")
 
-_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_NAME = re.compile(r"step-(\d{8,})(?:\.safetensors)?")
+_DESCRIPTION = "checkpoint.json"  # in a folder of shards
 
 
 class CheckpointError(RuntimeError):
@@ -99,38 +103,75 @@ def save_checkpoint(
     OSError from the file system is passed on and leaves the earlier checkpoints as they were.
     """
     tensors = collect_tensors(modules, optimizers)
-    text = json.dumps({**state, "step": step})
-    metadata = {"format": FORMAT, "state": text, "sha256": _digest(tensors, text)}
     path = folder / f"step-{step:08d}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save(tensors, metadata))
-    for _, old in list_checkpoints(folder)[:-keep]:
-        old.unlink(missing_ok=True)
+    write_atomically(path, save(tensors, _description(tensors, step, state)))
+    _drop_all_but(keep, folder)
+    return path
+
+
+def save_sharded_checkpoint(
+    world: World,
+    folder: Path,
+    step: int,
+    modules: Modules,
+    optimizers: Optimizers,
+    state: Mapping[str, Any],
+    keep: int = 2,
+) -> Path:
+    """Do what `save_checkpoint` does, every process writing a share; to be called in all of `world`.
+
+    `folder` lies where all processes see it. The checkpoint is a folder, which the main process renames when
+    all shares are on the disk. Raises in all processes: CheckpointError where a share cannot be written, and
+    OSError where the folder cannot be finished.
+    """
+    tensors = collect_tensors(modules, optimizers)
+    path = folder / f"step-{step:08d}"
+    partial = folder / f".{path.name}.partial"
+    try:
+        write_shards(partial, tensors, world)
+    except ShardError as error:
+        raise CheckpointError(
+            f"cannot write the checkpoint {path} ({error}): the earlier ones are whole; make room, or permit "
+            "writing, and go on with --resume"
+        ) from error
+
+    def finish() -> None:
+        if names_in_shards(partial) != tensors.keys():
+            raise CheckpointError(
+                f"the shares of {path} are not all there: a sharded checkpoint needs an --output that all "
+                "hosts share; use --checkpoint-format single without one"
+            )
+        description = json.dumps(_description(tensors, step, state))
+        write_atomically(partial / _DESCRIPTION, description.encode())
+        partial.replace(path)
+        sync_folder(folder)
+        _drop_all_but(keep, folder)
+
+    world.from_main(finish)
     return path
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint, a file or a folder of shards, whatever number of processes wrote it.
 
     Raises DamagedCheckpointError if its content is not whole or no checkpoint of this program, and
     CheckpointError if it is not there or may not be read.
     """
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors, description = _read_folder(path) if path.is_dir() else _read_file(path)
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path} ({error})") from error
-    except (SafetensorError, struct.error) as error:
+    except (SafetensorError, ShardError, struct.error, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if metadata.get("format") != FORMAT:
+    if description.get("format") != FORMAT:
         raise DamagedCheckpointError(
             f"{path} is not a checkpoint of this program (no format {FORMAT!r} in it)"
         )
     # Checkpoints of the first version have no digest.
-    if metadata.get("sha256", "") not in ("", _digest(tensors, metadata["state"])):
+    if description.get("sha256", "") not in ("", _digest(tensors, description["state"])):
         raise _damaged(path, "its content does not have the digest it was written with")
-    return Checkpoint(path, tensors, json.loads(metadata["state"]))
+    return Checkpoint(path, tensors, json.loads(description["state"]))
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -152,7 +193,7 @@ def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
         try:
             return read_checkpoint(path)
         except DamagedCheckpointError as error:
-            aside = path.with_name(f"{path.name}.damaged")
+            aside = _free_name(path.with_name(f"{path.name}.damaged"))
             path.replace(aside)
             logger.warning("%s; kept as %s; going back to the checkpoint before it", error, aside.name)
     if existing:
@@ -161,16 +202,6 @@ def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
             "bring back a copy of one, or start a new run in another --output"
         )
     return None
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left unfinished in `folder`: whatever is named `.*.partial`."""
-    for path in folder.glob(".*.partial"):
-        logger.info("removing %s, which an earlier process left unfinished", path)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def collect_tensors(modules: Modules, optimizers: Optimizers) -> dict[str, Tensor]:
@@ -188,6 +219,37 @@ def collect_tensors(modules: Modules, optimizers: Optimizers) -> dict[str, Tenso
             tensors |= {f"{name}.{key}.{parameters[parameter]}": value for key, value in known.items()}
     # Copies: safetensors refuses memory that two names share, and knows no channels_last layout.
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(os.fspath(path), framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _read_folder(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not (path / _DESCRIPTION).is_file():
+        raise ShardError(f"{_DESCRIPTION} is missing")
+    return read_shards(path), dict(json.loads((path / _DESCRIPTION).read_text("utf-8")))
+
+
+def _description(tensors: Mapping[str, Tensor], step: int, state: Mapping[str, Any]) -> dict[str, str]:
+    text = json.dumps({**state, "step": step})
+    return {"format": FORMAT, "state": text, "sha256": _digest(tensors, text)}
+
+
+def _drop_all_but(keep: int, folder: Path) -> None:
+    for _, old in list_checkpoints(folder)[:-keep]:
+        if old.is_dir():
+            # Renamed first: a kill in the middle leaves what is cleaned up later, not half a checkpoint.
+            shutil.rmtree(old.replace(folder / f".{old.name}.old.partial"))
+        else:
+            old.unlink(missing_ok=True)
+
+
+def _free_name(path: Path) -> Path:
+    while path.exists():
+        path = path.with_name(f"{path.name}~")
+    return path
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
