@@ -4,8 +4,8 @@ What happens when one of them ends, killed or by an error of its own: the operat
 connections, and with gloo the others fail at once in the sum they wait in. With NCCL they may wait on. But
 torchrun's agent sees the end within a tenth of a second, sends SIGTERM to the other processes of its host and
 SIGKILL 30 seconds later, and then starts all of them again (`--max-restarts`) or exits with 1; agents of
-other hosts learn of it through the rendezvous. A process that is alive but does not answer, such as one on a host
-that lost its network, is given up after `PATIENCE`.
+other hosts learn of it through the rendezvous. A process that is alive but does not answer, such as one on a
+host that lost its network, is given up after `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -123,9 +123,10 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
     except RuntimeError as error:
         if not _tells_of_a_lost_process(error):
             raise
+        reason = str(error).partition("\n")[0].partition(". This is typically")[0]
         raise LostProcessError(
-            f"another process of this run ended or does not answer ({str(error).splitlines()[0]}): what it "
-            "wrote last says why; start all again with --resume, and they go on from the last checkpoint"
+            f"another process of this run ended or does not answer ({reason}): what it wrote last says why; "
+            "start all again with --resume, and they go on from the last checkpoint"
         ) from error
     finally:
         if dist.is_initialized():

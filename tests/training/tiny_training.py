@@ -1,6 +1,6 @@
 """A network and settings small enough to train in a test; run as a script, it trains in a process of its own.
 
-python tiny_training.py PHOTOS OUTPUT STEPS batch-norm|none
+python tiny_training.py PHOTOS OUTPUT STEPS
 """
 
 import logging
@@ -61,13 +61,13 @@ def tiny_trainer(settings: TrainSettings, network: nn.Module | None = None) -> T
         return Trainer(settings, network or TinyNetwork(), open_photos(list(settings.data)), world)
 
 
-def main(photos: str, output: str, steps: str, batch_norm: str) -> int:
+def main(photos: str, output: str, steps: str) -> int:
     settings = tiny_settings(
         Path(photos), Path(output), schedule=Schedule.parse(f"16x4:{steps}"), precision="fp32", warmup=0
     )
     with join_world("cpu") as world:
         torch.manual_seed(0)
-        network = TinyNetwork(batch_norm == "batch-norm")
+        network = TinyNetwork()
         stop = Trainer(settings, network, open_photos([photos]), world).run()
     return 130 if stop is Stop.INTERRUPTED else 0
 
