@@ -34,6 +34,7 @@ PATIENCE = 240
 # Seconds that the two wait for each other where one of them hangs.
 SHORT_PATIENCE = 4
 
+ALONE = World(0, 1, torch.device("cpu"))
 SCHEDULE = Schedule.parse("16x8:4,32x4:4")
 
 

@@ -7,26 +7,19 @@ from typing import Any
 import pytest
 import several_processes
 import torch
-from several_processes import PATIENCE, SHORT_PATIENCE, start_two
-from tiny_training import tiny_trainer
+from several_processes import ALONE, PATIENCE, SHORT_PATIENCE, start_two
+from tiny_training import last_tensors, tiny_trainer
 from torch import Tensor
 
 from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
-from inpaint.training.distributed import World
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no torch.distributed"
 )
 
-ALONE = World(0, 1, torch.device("cpu"))
-
 
 def checkpoint_of(output: Path, step: int) -> Path:
     return dict(list_checkpoints(output / "checkpoints"))[step]
-
-
-def last_tensors(output: Path) -> dict[str, Tensor]:
-    return read_checkpoint(list_checkpoints(output / "checkpoints")[-1][1]).tensors
 
 
 def assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio
-from tiny_training import TinyNetwork, tiny_settings, tiny_trainer
+from tiny_training import TinyNetwork, last_tensors, tiny_settings, tiny_trainer
 from torch import Tensor, nn
 
 import inpaint
@@ -60,10 +60,6 @@ def raise_signal(number: signal.Signals) -> Callable[[Tensor], Tensor]:
 
 def fail(prediction: Tensor) -> Tensor:
     raise KeyError("the power went out")
-
-
-def last_tensors(output: Path) -> dict[str, Tensor]:
-    return read_checkpoint(list_checkpoints(output / "checkpoints")[-1][1]).tensors
 
 
 def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

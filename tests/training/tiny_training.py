@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inpaint.datasets import open_photos
 from inpaint.losses import LossWeights
+from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
 from inpaint.training.distributed import join_world
 from inpaint.training.settings import Schedule, TrainSettings
 from inpaint.training.trainer import Stop, Trainer
@@ -59,6 +60,11 @@ def tiny_trainer(settings: TrainSettings, network: nn.Module | None = None) -> T
     with join_world(settings.device) as world:
         torch.manual_seed(settings.seed)
         return Trainer(settings, network or TinyNetwork(), open_photos(list(settings.data)), world)
+
+
+def last_tensors(output: Path) -> dict[str, Tensor]:
+    """What the newest checkpoint of a run holds."""
+    return read_checkpoint(list_checkpoints(output / "checkpoints")[-1][1]).tensors
 
 
 def main(photos: str, output: str, steps: str) -> int:
