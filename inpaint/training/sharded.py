@@ -54,7 +54,10 @@ def names_in_shards(folder: Path) -> set[str]:
 
 
 def read_shards(folder: Path) -> dict[str, Tensor]:
-    """Read, in this process alone, all tensors in `folder`; raises ShardError where a file is damaged."""
+    """Read, in this process alone, all tensors in `folder`.
+
+    Raises ShardError where a file is damaged, and OSError where one may not be read.
+    """
     dcp = _library()
     reader = dcp.HuggingFaceStorageReader(str(folder))
     try:
@@ -65,6 +68,9 @@ def read_shards(folder: Path) -> dict[str, Tensor]:
         with _alone_without_a_warning():
             dcp.load(tensors, storage_reader=reader, no_dist=True)
     except dcp.CheckpointException as error:
+        for reason, _ in error.failures.values():
+            if isinstance(reason, OSError):
+                raise reason from error
         raise _shard_error(error) from error
     except (SafetensorError, KeyError) as error:
         raise ShardError(str(error)) from error

@@ -147,6 +147,8 @@ class Trainer:
         self._photos_digest = hashlib.sha256("\n".join(photos.names).encode()).hexdigest()
         self._start()
         self._encoder_norm = EncoderBatchNorm(self.network)
+        if settings.finetune_steps and not self._encoder_norm:
+            logger.info("no batch normalisation in an encoder: fine-tuning changes the learning rate alone")
         self._wrapped = world.wrap(self.network)
         self._model = torch.compile(self._wrapped) if settings.compile else self._wrapped
         self._validator: Validator | None = None

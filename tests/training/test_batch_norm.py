@@ -102,12 +102,15 @@ def test_synchronised_normalisation_is_refused_off_cuda(photos: Path, tmp_path: 
 
 
 def test_synchronised_normalisation_keeps_weights_and_holes() -> None:
-    network = build_network({"network": "PartialConvUNet", "widths": [8, 12], "norm": "batch"})
+    network = build_network(
+        {"network": "PartialConvUNet", "widths": [8, 12, 16], "kernel_sizes": [3], "norm": "batch"}
+    )
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.bias)  # it would shift the zeros of the hole
-    image, mask = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
-    mask[..., 4:12, 2:14] = 1
+    # A hole so large that the encoder's last layers still have one.
+    image, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 2:62, 2:62] = 1
     network.eval()
     expected, tensors = network(image, mask), network.state_dict(keep_vars=True)
     converted = synchronized(network, torch.device("cuda")).eval()
