@@ -14,7 +14,21 @@ Go on after Ctrl-C, a time limit or a crash: the same command with --resume. Sta
 
     python train.py --data photos/train --output runs/second --init runs/first/best.safetensors --lr 5e-5
 
-On all GPUs of a machine: torchrun --nproc-per-node gpu train.py ...   Curves: tensorboard --logdir runs
+The second stage of the Partial Conv paper, the encoder's batch normalisation frozen, in the last 1000 steps:
+
+    python train.py --data photos/train --output runs/paper --network pconv-unet-paper --finetune-steps 1000
+
+On all GPUs of a machine, started again after a failure up to three times, each time from the last checkpoint:
+
+    torchrun --nproc-per-node gpu --max-restarts 3 train.py --data photos/train --output runs/big --resume
+
+On two to four hosts, the same command on each; it goes on with those that are there. The batch is the
+schedule's, whatever their number; --accumulate 2 works through it in two parts, to save memory:
+
+    torchrun --nnodes 2:4 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \
+        train.py --data photos/train --output runs/big --resume --schedule 256x64:100000 --accumulate 2
+
+Curves: tensorboard --logdir runs
 """
 
 from __future__ import annotations
@@ -43,12 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Imported only now: a wrong flag is answered at once, without waiting for torch.
     from inpaint.training.checkpoint import CheckpointError
+    from inpaint.training.distributed import LostProcessError
+    from inpaint.training.output import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
+    told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)
     try:
         with logging_redirect_tqdm():
             stop = train(settings)
-    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError) as error:
+    except told as error:
         logging.getLogger("inpaint.training").error("%s", error)
         return 1
     return 130 if stop is Stop.INTERRUPTED else 0

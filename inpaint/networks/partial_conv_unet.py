@@ -184,7 +184,7 @@ class _Stage(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         y, known = self.conv(x, v, hole)
         y = self.norm(y)
-        if isinstance(self.norm, nn.BatchNorm2d):
+        if isinstance(self.norm, nn.BatchNorm2d | nn.SyncBatchNorm):
             y = torch.where(known > 0, y, 0)  # it shifts the zeros of the hole
         return F.leaky_relu(y, self.slope, inplace=True), known
 

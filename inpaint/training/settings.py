@@ -138,6 +138,13 @@ class TrainSettings:
         default=_DEFAULT_SCHEDULE,
         metadata=_about("stages SIZExBATCH:STEPS, comma-separated; BATCH over all processes"),
     )
+    # How a batch is shared out, like the number of processes, changes rounding and batch statistics alone.
+    accumulate: int = field(
+        default=1,
+        metadata=_about(
+            "parts that each process works through one after another in a step, to save memory", free=True
+        ),
+    )
 
     # The optimiser. 2e-4 is the published rate for these networks at batches of about this size.
     lr: float = field(default=2e-4, metadata=_about("peak learning rate"))
@@ -164,6 +171,20 @@ class TrainSettings:
     ema_decay: float = field(
         default=0.999,
         metadata=_about("decay of the weights' moving average, which is what is exported; 0 = none"),
+    )
+
+    # The second stage of the Partial Conv paper: holes disturb the encoder's batch statistics, so that at the
+    # end they are fixed, at a small rate. Networks without batch normalisation get the rate alone.
+    finetune_steps: int = field(
+        default=0,
+        metadata=_about("last steps of the schedule, with the encoder's batch normalisation frozen"),
+    )
+    finetune_lr: float = field(default=5e-5, metadata=_about("constant learning rate of these last steps"))
+    batch_norm: str = field(
+        default="own",
+        metadata=_about(
+            "statistics of batch normalisation: own = each process's part, sync = the batch's (GPUs)"
+        ),
     )
 
     # The objective.
@@ -221,6 +242,12 @@ class TrainSettings:
     checkpoint_minutes: float = field(
         default=10.0, metadata=_about("minutes between checkpoints; 0 = none by time", free=True)
     )
+    checkpoint_format: str = field(
+        default="single",
+        metadata=_about(
+            "single = one file, sharded = a folder to which each process writes a share", free=True
+        ),
+    )
     keep: int = field(default=2, metadata=_about("checkpoints to keep", free=True))
     log_every: int = field(default=20, metadata=_about("steps between points of the curves", free=True))
     sample_every: int = field(
@@ -235,8 +262,8 @@ class TrainSettings:
         # fmt: off
         minima: dict[int, tuple[str, ...]] = {
             0: ("warmup", "weight_decay", "grad_clip", "threads", "cache_gib", "val_count", "sample_every",
-                "checkpoint_every", "checkpoint_minutes", "max_minutes"),
-            1: ("workers", "val_size", "val_every", "keep", "log_every"),
+                "checkpoint_every", "checkpoint_minutes", "max_minutes", "finetune_steps"),
+            1: ("accumulate", "workers", "val_size", "val_every", "keep", "log_every"),
         }
         # fmt: on
         for minimum, names in minima.items():
@@ -244,15 +271,27 @@ class TrainSettings:
                 value = getattr(self, name)
                 if not (math.isfinite(value) and value >= minimum):
                     raise ValueError(f"{_flag(name)} must be at least {minimum}, got {value}")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"--lr must be positive, got {self.lr}")
+        for name in ("lr", "finetune_lr"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{_flag(name)} must be positive, got {getattr(self, name)}")
+        if self.finetune_steps > self.schedule.steps:
+            raise ValueError(
+                f"--finetune-steps must be at most the schedule's {self.schedule.steps} steps, "
+                f"got {self.finetune_steps}"
+            )
         for name in ("lr_floor", "decay_from", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{_flag(name)} must lie between 0 and 1, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"--betas must be two numbers from 0 to below 1, got {self.betas}")
-        if self.precision not in ("bf16", "fp32"):
-            raise ValueError(f"--precision must be bf16 or fp32, got {self.precision!r}")
+        choices = {
+            "precision": ("bf16", "fp32"),
+            "batch_norm": ("own", "sync"),
+            "checkpoint_format": ("single", "sharded"),
+        }
+        for name, words in choices.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{_flag(name)} must be {' or '.join(words)}, got {getattr(self, name)!r}")
         if not self.data:
             raise ValueError("--data names no photos")
 

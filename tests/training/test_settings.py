@@ -60,6 +60,7 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
         dict[str, Any]: (['{"width": 32}'], {"width": 32}),
         Schedule: (["8x1:2"], Schedule.parse("8x1:2")),
     }
+    choices = {"batch_norm": (["sync"], "sync"), "checkpoint_format": (["sharded"], "sharded")}
     hints = typing.get_type_hints(TrainSettings)
     for spec in dataclasses.fields(TrainSettings):
         flag = "--" + spec.name.replace("_", "-")
@@ -72,7 +73,7 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
                 assert settings.loss == dataclasses.replace(LossWeights(), **{term.name: 0.125})
             continue
         else:
-            words, value = others[hints[spec.name]]
+            words, value = choices.get(spec.name) or others[hints[spec.name]]
             settings = parse(flag, *words)
         assert getattr(settings, spec.name) == value, spec.name
 
@@ -139,6 +140,11 @@ def test_only_what_changes_the_weights_is_essential() -> None:
         ("--keep", ["0"]),
         ("--workers", ["0"]),
         ("--max-minutes", ["inf"]),
+        ("--accumulate", ["0"]),
+        ("--batch-norm", ["group"]),
+        ("--checkpoint-format", ["pickle"]),
+        ("--finetune-lr", ["0"]),
+        ("--finetune-steps", ["9001"]),
     ],
 )
 def test_values_out_of_range_name_their_flag(flag: str, words: list[str]) -> None:

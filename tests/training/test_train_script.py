@@ -1,6 +1,5 @@
 """train.py from its command line to its files, with a small network of the released kind."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -14,15 +13,6 @@ from inpaint.weights import load_weights
 
 SMALL = ["--network-config", '{"widths": [8, 12], "head_width": 4}', "--device", "cpu"]
 PIXEL_TERMS = ["--loss-perceptual", "0", "--loss-style", "0"]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_script", Path(__file__).parents[2] / "train.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_train_resume_and_start_again_from_the_weights(
