@@ -97,6 +97,7 @@ class Adversary:
     Attributes:
         network: the discriminator, `forward(image, mask) -> logits`.
         optimizer: its own.
+        smallest: the least height and width of its pictures.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Adversary:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, betas=_BETAS, weight_decay=0.0, fused=True
         )
+        self.smallest = int(self.network.smallest)  # type: ignore[arg-type]
         self._world = world
         self._autocast = autocast
 

@@ -31,8 +31,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": {**_PIXELS, "valid": 0.1, "hole": 2.0},
         "adversary": {"discriminator": "patch", "weight": 0.02, "start": 1000, "alone": 200},
     },
-    # Liu et al., ECCV 2018: the paper's layers with CARAFE, its weights of the terms, and its two stages: batch
-    # normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in mmagic.
+    # Liu et al., ECCV 2018: the paper's layers with CARAFE, its weights of the terms, and its two stages:
+    # batch normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in
+    # mmagic.
     "pconv-paper": {
         "network": "pconv-unet-paper",
         "schedule": "256x16:1300000",

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from tiny_training import TinyJudge
+from torch import Tensor
 
 from inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
 from inpaint.training import adversary
@@ -14,20 +15,9 @@ from inpaint.training.distributed import World
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-class Judge(nn.Module):
-    """A small discriminator."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.LeakyReLU(0.2), nn.Conv2d(6, 1, 3))
-
-    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        return self.layers(torch.cat([image, mask], 1)).flatten(1)
-
-
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adversary, "_build", lambda name: Judge())
+    monkeypatch.setattr(adversary, "_build", lambda name: TinyJudge())
 
 
 def made(**settings: Any) -> Adversary:
