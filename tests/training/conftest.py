@@ -18,11 +18,22 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def script() -> ModuleType:
-    """train.py as a module."""
-    spec = importlib.util.spec_from_file_location("train_script", Path(__file__).parents[2] / "train.py")
+def load_script(name: str) -> ModuleType:
+    """A script of the project's top folder as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_script", Path(__file__).parents[2] / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def script() -> ModuleType:
+    """train.py as a module."""
+    return load_script("train")
+
+
+@pytest.fixture(scope="session")
+def evaluate_script() -> ModuleType:
+    """evaluate.py as a module."""
+    return load_script("evaluate")
