@@ -1,20 +1,35 @@
 #!/usr/bin/env python
 r"""Train an inpainting network.
 
-The released model's network on a folder of photos, small pictures first, with validation and curves:
+The released model on a folder of photos, small pictures first, with validation and curves:
 
-    python train.py --data photos/train --val-data photos/val --output runs/first
+    python train.py --preset pconv-carafe --data photos/train --val-data photos/val --output runs/first
 
-Without VGG16's weights at hand, on per-pixel terms alone, for an hour:
+Global&Local against its two discriminators, for an hour. What a preset sets, --help shows behind it:
 
-    python train.py --data photos/train --output runs/plain --loss-perceptual 0 --loss-style 0 \
-        --max-minutes 60
+    python train.py --preset gl-carafe --data photos/train --output runs/gl --max-minutes 60
+    python train.py --preset gl-carafe --help
+
+The Partial Conv paper's layers, terms and two stages, in the second of which the encoder's batch
+normalisation is frozen; it needs VGG16's weights:
+
+    python train.py --preset pconv-paper --data photos/train --output runs/paper
 
 Go on after Ctrl-C, a time limit or a crash: the same command with --resume. Start a new run from its weights:
 
     python train.py --data photos/train --output runs/second --init runs/first/best.safetensors --lr 5e-5
 
-On all GPUs of a machine: torchrun --nproc-per-node gpu train.py ...   Curves: tensorboard --logdir runs
+On all GPUs of a machine, started again after a failure up to three times, each time from the last checkpoint:
+
+    torchrun --nproc-per-node gpu --max-restarts 3 train.py --data photos/train --output runs/big --resume
+
+On two to four hosts, the same command on each; it goes on with those that are there. The batch is the
+schedule's, whatever their number; --accumulate 2 works through it in two parts, to save memory:
+
+    torchrun --nnodes 2:4 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \
+        train.py --data photos/train --output runs/big --resume --schedule 256x64:100000 --accumulate 2
+
+Curves: tensorboard --logdir runs
 """
 
 from __future__ import annotations
@@ -25,15 +40,25 @@ import sys
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from inpaint.training.settings import add_flags, settings_from_flags
+from inpaint.training.flags import add_flags, settings_from_flags
+from inpaint.training.presets import PRESETS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done or stopped in order, 1 an error, 2 usage, 130 Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="a whole run's settings, in inpaint/training/presets.py; flags go before",
     )
-    add_flags(parser)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        parents=[first],
+    )
+    add_flags(parser, PRESETS.get(first.parse_known_args(arguments)[0].preset))
     namespace = parser.parse_args(arguments)
     try:
         settings = settings_from_flags(namespace)
@@ -43,12 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Imported only now: a wrong flag is answered at once, without waiting for torch.
     from inpaint.training.checkpoint import CheckpointError
+    from inpaint.training.distributed import LostProcessError
+    from inpaint.training.output import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
+    told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)
     try:
         with logging_redirect_tqdm():
             stop = train(settings)
-    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError) as error:
+    except told as error:
         logging.getLogger("inpaint.training").error("%s", error)
         return 1
     return 130 if stop is Stop.INTERRUPTED else 0

@@ -274,6 +274,11 @@ def test_readme_make_targets_exist() -> None:
     assert mentioned <= targets
 
 
+def check_flags(words: list[str], command: tuple[str, ...]) -> None:
+    known = set(re.findall(r"--[a-z][a-z-]*", help_text(*command)))
+    assert {word for word in words if word.startswith("--")} <= known, " ".join(words)
+
+
 def test_readme_scripts_and_flags_exist() -> None:
     checked = 0
     for words in readme_commands():
@@ -283,10 +288,14 @@ def test_readme_scripts_and_flags_exist() -> None:
         elif program == "python" and words[1].endswith(".py"):
             assert (ROOT / words[1]).is_file()
             command = (words[1],)
+        elif program == "torchrun":
+            command = ("-m", "torch.distributed.run")
+            script = next(number for number, word in enumerate(words) if word.endswith(".py"))
+            check_flags(words[script:], (words[script],))
+            words = words[:script]
         else:
             continue
-        known = set(re.findall(r"--[a-z][a-z-]*", help_text(*command)))
-        assert {word for word in words if word.startswith("--")} <= known, " ".join(words)
+        check_flags(words, command)
         checked += 1
     assert checked >= 5
 

@@ -1,17 +1,38 @@
-"""Several processes that train one network, as torchrun starts them."""
+"""Several processes that train one network, as torchrun starts them.
+
+What happens when one of them ends, killed or by an error of its own: the operating system closes its
+connections, and with gloo the others fail at once in the sum they wait in. With NCCL they may wait on. But
+torchrun's agent sees the end within a tenth of a second, sends SIGTERM to the other processes of its host and
+SIGKILL 30 seconds later, and then starts all of them again (`--max-restarts`) or exits with 1; agents of
+other hosts learn of it through the rendezvous. A process that is alive but does not answer, such as one on a
+host that lost its network, is given up after `PATIENCE`.
+"""
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+# How long to wait for the others in a step: one that compiles, or reads from a slow disk, takes minutes.
+PATIENCE = datetime.timedelta(minutes=10)
+
+# How long to wait while the main process reads, validates or writes: far longer than a step.
+MAIN_PATIENCE = datetime.timedelta(hours=1)
+
+Result = TypeVar("Result")
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run ended or does not answer; the message says how to go on."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +42,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    # Joins the processes over the CPU, with more patience than there is for a step.
+    group: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -42,14 +65,48 @@ class World:
             values /= self.size
         return values
 
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each parameter's gradient by its mean over the processes, in one exchange."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        joined = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, mean in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def from_main(self, act: Callable[[], Result]) -> Result:
+        """What `act` returns, called in the main process alone while the others wait for it.
+
+        What it raises is raised in all of them, so that all end with the same sentence. Results travel
+        pickled between the processes of the run, which are one program; no other pickle is ever read.
+        """
+        if self.size == 1:
+            return act()
+        outcome: list[Any] = [None, None]
+        if self.is_main:
+            try:
+                outcome[0] = act()
+            except Exception as error:
+                outcome[1] = error
+        dist.broadcast_object_list(outcome, src=0, group=self.group)
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
+
+
+def without_sum(model: nn.Module) -> AbstractContextManager[Any]:
+    """A context in which gradients stay in this process: for all but the last backward pass of a step."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
 
 @contextmanager
-def join_world(device: str = "auto") -> Iterator[World]:
+def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) -> Iterator[World]:
     """Join the processes that torchrun started, or be alone; leaves them in order at the end.
 
     `device`: "cpu", "cuda" or "auto" (CUDA where there is one). Under torchrun each process takes the GPU of
-    its local rank; gloo connects CPUs, NCCL connects GPUs. Raises ValueError when CUDA is asked for and
-    absent.
+    its local rank; gloo connects CPUs, NCCL connects GPUs. `patience` is how long the others may take for a
+    step. Raises ValueError when CUDA is asked for and absent, and LostProcessError, also from within the
+    context, when another process is gone.
     """
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise ValueError(f"--device must be auto, cpu or cuda, got {device!r}")
@@ -67,10 +124,24 @@ def join_world(device: str = "auto") -> Iterator[World]:
     if size == 1:
         yield World(0, 1, chosen)
         return
-    # The main process validates while the others wait for it: far longer than a step.
-    patience = datetime.timedelta(hours=1)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=patience)
     try:
-        yield World(dist.get_rank(), size, chosen)
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=patience)
+        group = dist.new_group(backend="gloo", timeout=max(patience, MAIN_PATIENCE))
+        assert isinstance(group, dist.ProcessGroup)  # this process is in it
+        yield World(dist.get_rank(), size, chosen, group)
+    except RuntimeError as error:
+        if not _tells_of_a_lost_process(error):
+            raise
+        reason = str(error).partition("\n")[0].partition(". This is typically")[0]
+        raise LostProcessError(
+            f"another process of this run ended or does not answer ({reason}): what it wrote last says why; "
+            "start all again with --resume, and they go on from the last checkpoint"
+        ) from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _tells_of_a_lost_process(error: RuntimeError) -> bool:
+    # NCCL's errors have a class of their own; gloo's are known by the source file that they name.
+    return isinstance(error, dist.DistError) or "gloo" in str(error)

@@ -16,9 +16,13 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
     """The learning rate of `step` (from 0): linear warm-up, plateau, half a cosine down to the floor.
 
     A pure function of the step, so that a resumed run needs no scheduler state. The decay runs from
-    `decay_from` × steps to the last step; the warm-up multiplies whatever the curve says.
+    `decay_from` × steps to the last step; the warm-up multiplies whatever the curve says. Steps of
+    fine-tuning come after the curve's last step and have their own constant rate.
     """
-    last = max(settings.schedule.steps - 1, 1)
+    steps = settings.schedule.steps - settings.finetune_steps
+    if step >= steps:
+        return settings.finetune_lr
+    last = max(steps - 1, 1)
     start = settings.decay_from * last
     progress = min(max((step - start) / max(last - start, 1), 0.0), 1.0)
     curve = settings.lr_floor + (1 - settings.lr_floor) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,16 +1,13 @@
 """The settings of a training run: one dataclass, from which the command line is made.
 
 A field's default and help text stand together; the flag, its type and its parser follow from the annotation
-(`add_flags`, `from_namespace`). Settings turn into JSON and back, so that a checkpoint can say what made it.
+(`inpaint.training.flags`). Settings turn into JSON and back, so that a checkpoint can say what made it.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaint.losses import LossWeights
+from inpaint.training.adversary import AdversarySettings
 
 
 @dataclass(frozen=True)
@@ -138,6 +136,13 @@ class TrainSettings:
         default=_DEFAULT_SCHEDULE,
         metadata=_about("stages SIZExBATCH:STEPS, comma-separated; BATCH over all processes"),
     )
+    # How a batch is shared out, like the number of processes, changes rounding and batch statistics alone.
+    accumulate: int = field(
+        default=1,
+        metadata=_about(
+            "parts that each process works through one after another in a step, to save memory", free=True
+        ),
+    )
 
     # The optimiser. 2e-4 is the published rate for these networks at batches of about this size.
     lr: float = field(default=2e-4, metadata=_about("peak learning rate"))
@@ -166,8 +171,27 @@ class TrainSettings:
         metadata=_about("decay of the weights' moving average, which is what is exported; 0 = none"),
     )
 
+    # The second stage of the Partial Conv paper: holes disturb the encoder's batch statistics, so that at the
+    # end they are fixed, at a small rate. Networks without batch normalisation get the rate alone.
+    finetune_steps: int = field(
+        default=0,
+        metadata=_about("last steps of the schedule, with the encoder's batch normalisation frozen"),
+    )
+    finetune_lr: float = field(default=5e-5, metadata=_about("constant learning rate of these last steps"))
+    batch_norm: str = field(
+        default="own",
+        metadata=_about(
+            "statistics of batch normalisation: own = each process's part, sync = the batch's (GPUs)"
+        ),
+    )
+
     # The objective.
-    loss: LossWeights = field(default_factory=LossWeights, metadata=_about("weight of each term"))
+    loss: LossWeights = field(
+        default_factory=LossWeights, metadata=_about("loss weights (0 = the term is not computed)")
+    )
+    adversary: AdversarySettings = field(
+        default_factory=AdversarySettings, metadata=_about("adversarial training")
+    )
     backbone: str = field(
         default="vgg16",
         metadata=_about("features for the perceptual terms: vgg16, vgg16:FILE or squeezenet:FILE"),
@@ -221,6 +245,12 @@ class TrainSettings:
     checkpoint_minutes: float = field(
         default=10.0, metadata=_about("minutes between checkpoints; 0 = none by time", free=True)
     )
+    checkpoint_format: str = field(
+        default="single",
+        metadata=_about(
+            "single = one file, sharded = a folder to which each process writes a share", free=True
+        ),
+    )
     keep: int = field(default=2, metadata=_about("checkpoints to keep", free=True))
     log_every: int = field(default=20, metadata=_about("steps between points of the curves", free=True))
     sample_every: int = field(
@@ -235,24 +265,37 @@ class TrainSettings:
         # fmt: off
         minima: dict[int, tuple[str, ...]] = {
             0: ("warmup", "weight_decay", "grad_clip", "threads", "cache_gib", "val_count", "sample_every",
-                "checkpoint_every", "checkpoint_minutes", "max_minutes"),
-            1: ("workers", "val_size", "val_every", "keep", "log_every"),
+                "checkpoint_every", "checkpoint_minutes", "max_minutes", "finetune_steps"),
+            1: ("accumulate", "workers", "val_size", "val_every", "keep", "log_every"),
         }
         # fmt: on
         for minimum, names in minima.items():
             for name in names:
                 value = getattr(self, name)
                 if not (math.isfinite(value) and value >= minimum):
-                    raise ValueError(f"{_flag(name)} must be at least {minimum}, got {value}")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"--lr must be positive, got {self.lr}")
+                    raise ValueError(f"{flag_name(name)} must be at least {minimum}, got {value}")
+        for name in ("lr", "finetune_lr"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{flag_name(name)} must be positive, got {getattr(self, name)}")
+        if self.finetune_steps > self.schedule.steps:
+            raise ValueError(
+                f"--finetune-steps must be at most the schedule's {self.schedule.steps} steps, "
+                f"got {self.finetune_steps}"
+            )
         for name in ("lr_floor", "decay_from", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{_flag(name)} must lie between 0 and 1, got {getattr(self, name)}")
+                raise ValueError(f"{flag_name(name)} must lie between 0 and 1, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"--betas must be two numbers from 0 to below 1, got {self.betas}")
-        if self.precision not in ("bf16", "fp32"):
-            raise ValueError(f"--precision must be bf16 or fp32, got {self.precision!r}")
+        choices = {
+            "precision": ("bf16", "fp32"),
+            "batch_norm": ("own", "sync"),
+            "checkpoint_format": ("single", "sharded"),
+        }
+        for name, words in choices.items():
+            if getattr(self, name) not in words:
+                wanted = " or ".join(words)
+                raise ValueError(f"{flag_name(name)} must be {wanted}, got {getattr(self, name)!r}")
         if not self.data:
             raise ValueError("--data names no photos")
 
@@ -281,76 +324,13 @@ def essential_differences(ours: TrainSettings, theirs: TrainSettings) -> list[st
     for spec in dataclasses.fields(TrainSettings):
         a, b = getattr(ours, spec.name), getattr(theirs, spec.name)
         if a != b and not spec.metadata["free"]:
-            lines.append(f"{_flag(spec.name)}: {_to_json(b)} there, {_to_json(a)} now")
+            lines.append(f"{flag_name(spec.name)}: {_to_json(b)} there, {_to_json(a)} now")
     return lines
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` one flag per field of TrainSettings; a term's weight is `--loss-NAME`."""
-    hints = typing.get_type_hints(TrainSettings)
-    for spec in dataclasses.fields(TrainSettings):
-        if dataclasses.is_dataclass(hints[spec.name]) and spec.name == "loss":
-            group = parser.add_argument_group("loss weights (0 = the term is not computed)")
-            for term in dataclasses.fields(LossWeights):
-                _add_flag(group, f"loss_{term.name}", float, term.default, term.metadata["help"])
-            continue
-        default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
-        _add_flag(parser, spec.name, hints[spec.name], default, spec.metadata["help"])
-
-
-def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
-    """The settings that the flags of `add_flags` parsed into; raises ValueError for values out of range."""
-    values = vars(namespace)
-    weights = {term.name: values[f"loss_{term.name}"] for term in dataclasses.fields(LossWeights)}
-    others = {
-        spec.name: values[spec.name] for spec in dataclasses.fields(TrainSettings) if spec.name != "loss"
-    }
-    others = {name: tuple(value) if isinstance(value, list) else value for name, value in others.items()}
-    return TrainSettings(loss=LossWeights(**weights), **others)
-
-
-def _flag(name: str) -> str:
+def flag_name(name: str) -> str:
+    """What a setting is called on the command line."""
     return "--" + name.replace("_", "-")
-
-
-def _add_flag(parser: argparse._ActionsContainer, name: str, hint: Any, default: Any, text: str) -> None:
-    required = default is dataclasses.MISSING
-    if not required and default not in ((), None, {}):
-        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-        text = f"{text} (default: {shown})"
-    options: dict[str, Any] = {"dest": name, "help": text.replace("%", "%%")}
-    options |= {"required": True} if required else {"default": default}
-    if isinstance(hint, types.UnionType):  # X | None
-        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
-    if typing.get_origin(hint) is tuple:
-        arms = typing.get_args(hint)
-        options |= {"type": arms[0], "nargs": "+" if arms[-1] is Ellipsis else len(arms)}
-    elif typing.get_origin(hint) is dict:
-        options |= {"type": _json_object, "metavar": "JSON"}
-    elif hint is bool:
-        options["action"] = argparse.BooleanOptionalAction
-    elif hint is Schedule:
-        options |= {"type": _schedule, "metavar": "STAGES"}
-    else:
-        options["type"] = hint
-    parser.add_argument(_flag(name), **options)
-
-
-def _schedule(text: str) -> Schedule:
-    try:
-        return Schedule.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"width\": 32}}', got {text!r}")
-    return value
 
 
 def _to_json(value: Any) -> Any:
@@ -364,6 +344,6 @@ def _to_json(value: Any) -> Any:
 def _from_json(hint: Any, value: Any) -> Any:
     if hint is Schedule:
         return Schedule.parse(value)
-    if hint is LossWeights:
-        return LossWeights(**value)
+    if hint in (LossWeights, AdversarySettings):
+        return hint(**value)
     return tuple(value) if isinstance(value, list) else value

@@ -13,29 +13,43 @@ import json
 import logging
 import math
 import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches, open_photos, open_photos_in_turn
-from inpaint.losses import InpaintingLoss, build_backbone
-from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint, save_checkpoint
-from inpaint.training.distributed import World, join_world
+from inpaint.losses import InpaintingLoss, build_backbone, composite
+from inpaint.training.adversary import Adversary, Phase
+from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
+from inpaint.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    Optimizers,
+    list_checkpoints,
+    read_newest_checkpoint,
+    save_checkpoint,
+    save_sharded_checkpoint,
+)
+from inpaint.training.distributed import World, join_world, without_sum
 from inpaint.training.logging import RunLog
 from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
+from inpaint.training.output import OutputError, prepare_output, remove_leftovers
 from inpaint.training.settings import Stage, TrainSettings, essential_differences, settings_from_json
+from inpaint.training.sharded import check_sharding
+from inpaint.training.signals import signals_noted
 from inpaint.training.validation import Validator
 from inpaint.weights import load_weights, save_weights
 
 logger = logging.getLogger("inpaint.training")
+
+# What each process may want after a step, exchanged so that all know.
+WISHES = ("out_of_time", "signalled", "checkpoint")
 
 Batches = Generator[tuple[int, Stage, Batch], None, None]
 
@@ -58,7 +72,8 @@ def train(settings: TrainSettings) -> Stop:
 
     Leaves in the output folder `checkpoints/`, `last.safetensors` and, with validation, `best.safetensors`
     (averaged weights, float16, config inside), `curves/` and `samples/`. Raises ValueError and
-    FileNotFoundError for settings that cannot work, CheckpointError for a resume that does not fit, and
+    FileNotFoundError for settings that cannot work, CheckpointError for a resume that does not fit,
+    OutputError where the output cannot be written, LostProcessError where another process ended, and
     NonFiniteLossError.
     """
     if settings.threads:
@@ -67,7 +82,7 @@ def train(settings: TrainSettings) -> Stop:
         if not world.is_main:
             logger.setLevel(logging.WARNING)
         torch.manual_seed(settings.seed)
-        photos = open_photos_in_turn(list(settings.data))
+        photos = open_photos_in_turn(list(settings.data), world.group)
         network = build_training_network(settings)
         return Trainer(settings, network, photos, world).run()
 
@@ -109,6 +124,8 @@ class Trainer:
         self._checkpoints = self._output / "checkpoints"
         self._trained_seconds = 0.0
         self._check_sizes(network)
+        if settings.checkpoint_format == "sharded":
+            check_sharding()
 
         self.network = network.to(world.device)
         if settings.channels_last:
@@ -117,17 +134,32 @@ class Trainer:
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.network, settings)
         self.average = MovingAverage(self.network, settings.ema_decay)
+        if settings.batch_norm == "sync":
+            self.network = synchronized(self.network, world.device)
         self._autocast: Callable[[], torch.autocast] = partial(
             torch.autocast, world.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
         )
+        # What a checkpoint holds, by the names it is stored under.
+        self._modules = {"network": self.network, "average": self.average.network}
+        self._optimizers: Optimizers = {"optimizer": (self.optimizer, self.network)}
+        self.adversary: Adversary | None = None
+        if settings.adversary.discriminator != "none":
+            self.adversary = Adversary(settings.adversary, world, self._autocast)
+            self._check_adversary(self.adversary)
+            self._modules["discriminator"] = self.adversary.network
+            judge = (self.adversary.optimizer, self.adversary.network)
+            self._optimizers = {**self._optimizers, "discriminator_optimizer": judge}
         backbone = build_backbone(settings.backbone) if settings.loss.needs_backbone else None
         self._loss = InpaintingLoss(settings.loss, backbone, self._autocast).to(world.device)
         cache = PhotoCache(photos, int(settings.cache_gib * 2**30))
         self._batches = [self._batches_of(stage, cache) for stage in settings.schedule.stages]
         self._photos_digest = hashlib.sha256("\n".join(photos.names).encode()).hexdigest()
         self._start()
-        model = world.wrap(self.network)
-        self._model = torch.compile(model) if settings.compile else model
+        self._encoder_norm = EncoderBatchNorm(self.network)
+        if settings.finetune_steps and not self._encoder_norm:
+            logger.info("no batch normalisation in an encoder: fine-tuning changes the learning rate alone")
+        self._wrapped = world.wrap(self.network)
+        self._model = torch.compile(self._wrapped) if settings.compile else self._wrapped
         self._validator: Validator | None = None
 
     def run(self) -> Stop:
@@ -136,11 +168,16 @@ class Trainer:
         if self.step >= schedule.steps:
             logger.info("nothing left to do: step %d of %d is done", self.step, schedule.steps)
             return Stop.FINISHED
-        if self.world.is_main and self.settings.val_data:
-            self._validator = self._build_validator()
-        log = RunLog(self._output, schedule, self.step, enabled=self.world.is_main)
-        with closing(log), _signals_noted() as received, closing(self._batches_from(self.step)) as batches:
-            stop = self._loop(batches, log, received)
+        self.world.from_main(self._prepare_validation)
+        try:
+            log = RunLog(self._output, schedule, self.step, enabled=self.world.is_main)
+            with closing(log), signals_noted() as received, closing(self._batches_from(self.step)) as batches:
+                stop = self._loop(batches, log, received)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self._output} ({error}); {self._last_checkpoint()}. Make room or permit "
+                "writing, then go on with --resume"
+            ) from error
         broken = {name: reason for batches in self._batches for name, reason in batches.broken.items()}
         if broken:
             listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
@@ -149,58 +186,106 @@ class Trainer:
         return stop
 
     def _loop(self, batches: Batches, log: RunLog, received: list[int]) -> Stop:
-        settings, started = self.settings, time.monotonic()
-        saved_at = since = started
+        started = self._saved_at = since = time.monotonic()
         stop: Stop | None = None
         for step, stage, batch in batches:
-            values = self._train_step(step, batch, lambda: self._wishes_to_stop(received, started))
+            values = self._train_step(step, batch, lambda: self._wishes(received, started))
             self._check_finite(step, values)
             self.step = step + 1
             now = time.monotonic()
             self._trained_seconds, since = self._trained_seconds + now - since, now
             log.advance(step, stage)
-            stop = self._agreed_stop(values, received)
-            if self.world.is_main:
-                if self.step % settings.log_every == 0:
-                    log.scalars(self.step, values)
-                if settings.sample_every and self.step % settings.sample_every == 0:
-                    self._sample(log)
-                if self.step % settings.val_every == 0 or stop in (Stop.FINISHED, Stop.OUT_OF_TIME):
-                    self._validate(log)
-                if stop or self._checkpoint_due(saved_at):
-                    self.save()
-                    saved_at = time.monotonic()
+            wishes = {name: values.pop(name) > 0 for name in WISHES}  # of any process, known to all
+            stop = self._agreed_stop(wishes, received)
+            if self.world.is_main and self.step % self.settings.log_every == 0:
+                log.scalars(self.step, values)
+            self._show(log, stop)
+            if stop or wishes["checkpoint"]:
+                self.save()
             since = time.monotonic()  # what is not training does not count
             if stop:
                 break
         assert stop is not None
         return stop
 
+    def _show(self, log: RunLog, stop: Stop | None) -> None:
+        """Sample pictures and validation, if they are due."""
+        every = self.settings.sample_every
+        if every and self.step % every == 0:
+            self.world.from_main(lambda: self._sample(log))
+        if self.step % self.settings.val_every == 0 or stop in (Stop.FINISHED, Stop.OUT_OF_TIME):
+            self.world.from_main(lambda: self._validate(log))
+
     def _train_step(self, step: int, batch: Batch, wishes: Callable[[], list[float]]) -> dict[str, float]:
-        """One update; the numbers it came to and the wishes to stop, as means over the processes."""
+        """One update; the numbers it came to and the wishes of the processes, as means over them."""
+        phase = self.settings.adversary.phase(step)
         rate = learning_rate(step, self.settings)
+        if step >= self.settings.schedule.steps - self.settings.finetune_steps:
+            self._encoder_norm.freeze()
+        images, masks = (self._parts(tensor) for tensor in batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.set_grad_enabled(phase is not Phase.DISCRIMINATOR):
+            fills, numbers = self._fill(images, masks, charged=phase is Phase.BOTH)
+        if phase is not Phase.DISCRIMINATOR:
+            numbers["gradient/norm"] = self._update_network(step, rate)
+        if self.adversary is not None and phase is not Phase.NETWORK:
+            for image, filled, mask in zip(images, fills, masks, strict=True):
+                loss, terms = self.adversary.blame(image, filled, mask, step)
+                (loss / len(images)).backward()
+                self._add(numbers, terms)
+            self.adversary.update(rate / self.settings.lr)
+        # The one transfer from the device in a step, after all its work has been queued.
+        packed = torch.stack([*numbers.values()])
+        packed = torch.cat([packed, packed.new_tensor(wishes())])
+        values = dict(zip([*numbers, *WISHES], self.world.mean(packed).tolist(), strict=True))
+        return {**values, "learning_rate": rate}
+
+    def _fill(
+        self, images: Sequence[Tensor], masks: Sequence[Tensor], charged: bool
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The composites of this process's samples, part by part, and the loss and its terms.
+
+        Adds the loss's gradients, unless gradients are off. `charged`: with the adversarial term in the loss.
+        """
+        fills: list[Tensor] = []
+        numbers: dict[str, Tensor] = {}
+        for number, (image, mask) in enumerate(zip(images, masks, strict=True), 1):
+            with nullcontext() if number == len(images) else without_sum(self._wrapped):
+                with self._autocast():
+                    # The network ignores the hole by construction; without the truth there, it has no choice.
+                    prediction = self._model(image * (1 - mask), mask)
+                loss, terms = self._loss(prediction, image, mask)
+                filled = composite(prediction.float(), image, mask)
+                if charged and self.adversary is not None:
+                    terms["adversarial"] = term = self.adversary.charge(filled, mask)
+                    loss = loss + self.settings.adversary.weight * term
+                if torch.is_grad_enabled():
+                    (loss / len(images)).backward()
+            fills.append(filled.detach())
+            self._add(numbers, {"total": loss, **terms})
+        return fills, numbers
+
+    def _update_network(self, step: int, rate: float) -> Tensor:
+        """Use up the gradients at that learning rate; the norm that they had."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        image, mask = self._to_device(batch.image), self._to_device(batch.mask)
-        with self._autocast():
-            # The network ignores the hole by construction; without the truth there, it has no choice.
-            prediction = self._model(image * (1 - mask), mask)
-        loss, terms = self._loss(prediction, image, mask)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self._encoder_norm.drop_gradients()
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.grad_clip or math.inf)
         self.optimizer.step()
         self.average.update(step)
-        numbers = {"loss/total": loss.detach(), "gradient/norm": norm}
-        numbers |= {f"loss/{name}": term for name, term in terms.items()}
-        # The one transfer from the device in a step, after all its work has been queued.
-        packed = torch.cat([torch.stack([*numbers.values()]), loss.new_tensor(wishes())])
-        names = [*numbers, "out_of_time", "signalled"]
-        values = dict(zip(names, self.world.mean(packed).tolist(), strict=True))
-        return {**values, "learning_rate": rate}
+        return norm
 
-    def save(self) -> Path:
-        """Write a checkpoint of the present state, and the averaged weights as `last.safetensors`."""
+    def _add(self, numbers: dict[str, Tensor], terms: Mapping[str, Tensor]) -> None:
+        """Add a part's terms to the means over the parts, under the names that curves have."""
+        for name, value in terms.items():
+            key = f"loss/{name}"
+            numbers[key] = numbers.get(key, 0) + value.detach() / self.settings.accumulate
+
+    def save(self) -> None:
+        """Write a checkpoint of the present state, and the averaged weights as `last.safetensors`.
+
+        To be called in all processes; raises in all CheckpointError or, from the file system, OSError.
+        """
         state: dict[str, Any] = {
             "settings": self.settings.to_json(),
             "config": dict(self.network.config),  # type: ignore[arg-type]
@@ -208,27 +293,38 @@ class Trainer:
             "best": self.best,
             "trained_seconds": self._trained_seconds,
         }
-        path = save_checkpoint(
-            self._checkpoints, self.step, self.network, self.average.network, self.optimizer, state,
-            self.settings.keep,
-        )  # fmt: skip
-        self._export("last.safetensors")
-        return path
+        what = (self._checkpoints, self.step, self._modules, self._optimizers, state, self.settings.keep)
+        if self.settings.checkpoint_format == "sharded":
+            save_sharded_checkpoint(self.world, *what)
+        else:
+            self.world.from_main(lambda: save_checkpoint(*what))
+        self.world.from_main(lambda: self._export("last.safetensors"))
+        self._saved_at = time.monotonic()
 
     def _start(self) -> None:
-        """Begin afresh in an unused folder, or go on from the newest checkpoint."""
-        existing = list_checkpoints(self._checkpoints)
+        """Begin afresh in an unused folder, or go on from the newest whole checkpoint."""
+        # Read once and passed on: only the main process need see the folder.
+        checkpoint = self.world.from_main(self._open_output)
+        if checkpoint is not None:
+            self._go_on_from(checkpoint)
+
+    def _open_output(self) -> Checkpoint | None:
+        if list_checkpoints(self._checkpoints) and not self.settings.resume:
+            raise CheckpointError(
+                f"{self._checkpoints} holds checkpoints of an earlier run: go on with --resume, or "
+                "give another --output"
+            )
+        prepare_output(self._output)
+        for folder in (self._output, self._checkpoints):
+            remove_leftovers(folder)
         if not self.settings.resume:
-            if existing:
-                raise CheckpointError(
-                    f"{self._checkpoints} holds checkpoints of an earlier run: go on with --resume, or "
-                    "give another --output"
-                )
-            return
-        if not existing:
+            return None
+        checkpoint = read_newest_checkpoint(self._checkpoints)
+        if checkpoint is None:
             logger.info("no checkpoint in %s: starting from the beginning", self._checkpoints)
-            return
-        checkpoint = read_checkpoint(existing[-1][1])
+        return checkpoint
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
         earlier = settings_from_json(state["settings"])
         differences = essential_differences(self.settings, earlier)
@@ -242,7 +338,7 @@ class Trainer:
                 f"cannot resume from {checkpoint.path} with other settings; restore these, or start a new "
                 "run in another --output (with --init to keep the weights):\n  " + "\n  ".join(differences)
             )
-        checkpoint.restore(self.network, self.average.network, self.optimizer)
+        checkpoint.restore(self._modules, self._optimizers)
         self.step = state["step"]
         # A score on other photos or holes is no mark to beat.
         self.best = state["best"] if self.settings.same_validation(earlier) else None
@@ -260,10 +356,20 @@ class Trainer:
                 raise ValueError(
                     f"{flag}: sizes must be multiples of the network's stride {stride}, got {unfit}"
                 )
-        odd = [stage for stage in stages if stage.batch % self.world.size]
+        parts = self.settings.accumulate
+        odd = [stage for stage in stages if stage.batch % (self.world.size * parts)]
         if odd:
             raise ValueError(
-                f"--schedule: batches must be multiples of the {self.world.size} processes, got {odd[0]}"
+                f"--schedule: batches must be multiples of the {self.world.size} processes times "
+                f"--accumulate {parts}, got {odd[0]}"
+            )
+
+    def _check_adversary(self, adversary: Adversary) -> None:
+        smallest = min(stage.size for stage in self.settings.schedule.stages)
+        if smallest < adversary.smallest:
+            raise ValueError(
+                f"--adversary-discriminator {self.settings.adversary.discriminator}: it needs pictures of at "
+                f"least {adversary.smallest} px, --schedule has {smallest}"
             )
 
     def _batches_of(self, stage: Stage, photos: PhotoCache) -> TrainingBatches:
@@ -291,42 +397,51 @@ class Trainer:
             for number, batch in enumerate(stream, start):
                 yield number, stage, batch
 
+    def _parts(self, tensor: Tensor) -> list[Tensor]:
+        """A batch's tensor in the parts that are worked through one after another, on the device."""
+        return [self._to_device(part) for part in tensor.chunk(self.settings.accumulate)]
+
     def _to_device(self, tensor: Tensor) -> Tensor:
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         if self.world.device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self.world.device, non_blocking=True, memory_format=layout)
 
-    def _wishes_to_stop(self, received: list[int], started: float) -> list[float]:
+    def _wishes(self, received: list[int], started: float) -> list[float]:
+        """What this process wants after the step it is in, as 0 or 1, in the order of WISHES."""
         limit = self.settings.max_minutes * 60
-        return [float(0 < limit <= time.monotonic() - started), float(bool(received))]
+        every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
+        now = time.monotonic()
+        due = every > 0 and (self.step + 1) % every == 0
+        due_by_time = minutes > 0 and now - self._saved_at >= minutes * 60
+        return [float(0 < limit <= now - started), float(bool(received)), float(due or due_by_time)]
 
-    def _agreed_stop(self, values: dict[str, float], received: list[int]) -> Stop | None:
-        """The reason to stop now, if any: the same in all processes, since the wishes were exchanged."""
-        out_of_time, signalled = values.pop("out_of_time"), values.pop("signalled")
+    def _agreed_stop(self, wishes: dict[str, bool], received: list[int]) -> Stop | None:
+        """The reason to stop now, if any: in all processes or in none, since the wishes were exchanged."""
         if self.step >= self.settings.schedule.steps:
             return Stop.FINISHED
-        if signalled:
+        if wishes["signalled"]:
             return Stop.INTERRUPTED if signal.SIGINT in received else Stop.TERMINATED
-        return Stop.OUT_OF_TIME if out_of_time else None
+        return Stop.OUT_OF_TIME if wishes["out_of_time"] else None
 
     def _check_finite(self, step: int, values: dict[str, float]) -> None:
         if all(math.isfinite(value) for value in values.values()):
             return
-        existing = list_checkpoints(self._checkpoints)
-        last = f"the last checkpoint is {existing[-1][1]}" if existing else "there is no checkpoint yet"
         listed = ", ".join(
             f"{name} = {value:g}" for name, value in values.items() if name.startswith(("loss", "grad"))
         )
         raise NonFiniteLossError(
-            f"the loss or its gradient is not finite at step {step}: {listed}. Nothing was written; {last}. "
-            "Try a lower --lr, a longer --warmup or --precision fp32"
+            f"the loss or its gradient is not finite at step {step}: {listed}. Nothing was written; "
+            f"{self._last_checkpoint()}. Try a lower --lr, a longer --warmup or --precision fp32"
         )
 
-    def _checkpoint_due(self, saved_at: float) -> bool:
-        every, minutes = self.settings.checkpoint_every, self.settings.checkpoint_minutes
-        by_time = minutes > 0 and time.monotonic() - saved_at >= minutes * 60
-        return by_time or (every > 0 and self.step % every == 0)
+    def _last_checkpoint(self) -> str:
+        existing = list_checkpoints(self._checkpoints)
+        return f"the last checkpoint is {existing[-1][1]}" if existing else "there is no checkpoint yet"
+
+    def _prepare_validation(self) -> None:
+        if self.settings.val_data:
+            self._validator = self._build_validator()
 
     def _build_validator(self) -> Validator:
         from inpaint.evaluation.protocol import iter_cases
@@ -362,27 +477,6 @@ class Trainer:
         facts = {"step": str(self.step), "hours": f"{self._trained_seconds / 3600:.2f}"}
         facts |= {f"validation_{key}": f"{value:.3f}" for key, value in (scores or {}).items()}
         save_weights(self.average.network, self._output / name, metadata=facts)
-
-
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM in a list instead of dying from them; a second one takes its usual effect."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # Python delivers signals to the main thread alone
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-        logger.warning("%s: finishing this step, then writing a checkpoint", signal.Signals(number).name)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _decibels(scores: dict[str, float]) -> str:

@@ -40,6 +40,16 @@ def test_the_decay_can_begin_late() -> None:
     assert learning_rate(100, late) == pytest.approx(0.2)
 
 
+def test_fine_tuning_has_its_own_rate_after_the_whole_curve() -> None:
+    alone = settings(warmup=0, schedule=Schedule.parse("8x1:61"))
+    tuned = settings(warmup=0, finetune_steps=40, finetune_lr=3e-5)
+    assert [learning_rate(step, tuned) for step in range(61)] == [
+        learning_rate(step, alone) for step in range(61)
+    ]
+    assert {learning_rate(step, tuned) for step in range(61, 101)} == {3e-5}
+    assert learning_rate(0, settings(finetune_steps=101, finetune_lr=3e-5)) == 3e-5  # nothing but fine-tuning
+
+
 def test_a_run_of_one_step_has_a_rate() -> None:
     assert learning_rate(0, settings(schedule=Schedule.parse("8x1:1"), warmup=0)) == 2.0
 

@@ -1,6 +1,5 @@
 """train.py from its command line to its files, with a small network of the released kind."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,20 +8,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from inpaint.training import trainer
+from inpaint.networks import GlobalLocalDiscriminator, PatchDiscriminator
+from inpaint.training import adversary, trainer
+from inpaint.training.checkpoint import list_checkpoints
 from inpaint.weights import load_weights
 
 SMALL = ["--network-config", '{"widths": [8, 12], "head_width": 4}', "--device", "cpu"]
 PIXEL_TERMS = ["--loss-perceptual", "0", "--loss-style", "0"]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_script", Path(__file__).parents[2] / "train.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_train_resume_and_start_again_from_the_weights(
@@ -126,3 +118,45 @@ def test_values_out_of_range_are_usage_errors(script: ModuleType, capsys: pytest
 def test_exit_codes(stop: str, code: int, script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "train", lambda settings: trainer.Stop[stop])
     assert script.main(["--data", "x", "--output", "y"]) == code
+
+
+@pytest.mark.parametrize(
+    ("preset", "small"),
+    [
+        ("pconv-carafe", {"widths": [8, 12], "head_width": 4}),
+        ("pconv-carafe-sharp", {"widths": [8, 12], "head_width": 4}),
+        ("gl-carafe", {"width": 4, "dilations": [1, 2]}),
+        ("gl-paper", {"width": 4, "dilations": [1, 2]}),
+    ],
+)
+def test_a_preset_trains_resumes_and_is_evaluated(
+    preset: str,
+    small: dict[str, object],
+    script: ModuleType,
+    evaluate_script: ModuleType,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through the scripts alone; the network and the paper's large discriminators are made small."""
+    monkeypatch.setattr(
+        adversary, "_build", lambda name: PatchDiscriminator(widths=(4, 4)) if name == "patch"
+        else GlobalLocalDiscriminator(width=1, hidden=4)
+    )  # fmt: skip
+    run = ["--preset", preset, "--data", str(photos), "--device", "cpu", "--output", str(tmp_path / "run")]
+    run += ["--network-config", json.dumps(small), "--masks", "box:0.1-0.3", "--checkpoint-every", "0"]
+    if preset != "pconv-carafe":
+        run += ["--adversary-start", "1", "--adversary-alone", "1"]
+    run += ["--schedule", "64x2:3"]
+    assert script.main([*run, "--max-minutes", "1e-9"]) == 0
+    assert [step for step, _ in list_checkpoints(tmp_path / "run" / "checkpoints")] == [1]
+    assert script.main([*run, "--resume"]) == 0
+    weights = tmp_path / "run" / "last.safetensors"
+    assert load_weights(weights)[1]["step"] == "3"
+
+    scores = tmp_path / "scores"
+    arguments = ["--images", str(photos), "--masks", "box:0.1-0.3", "--size", "40", "--output", str(scores)]
+    assert evaluate_script.main([*arguments, "--methods", f"{weights},telea"]) == 0
+    methods = json.loads((scores / "results.json").read_text())["methods"]
+    assert methods[str(weights)]["count"] == methods["telea"]["count"] > 0
+    assert methods[str(weights)]["psnr"] > 5

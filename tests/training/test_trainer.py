@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from skimage.metrics import peak_signal_noise_ratio
-from tiny_training import TinyNetwork, tiny_settings, tiny_trainer
+from tiny_training import TinyNetwork, last_tensors, tiny_settings, tiny_trainer
 from torch import Tensor, nn
 
 import inpaint
@@ -61,10 +60,6 @@ def raise_signal(number: signal.Signals) -> Callable[[Tensor], Tensor]:
 
 def fail(prediction: Tensor) -> Tensor:
     raise KeyError("the power went out")
-
-
-def last_tensors(output: Path) -> dict[str, Tensor]:
-    return read_checkpoint(list_checkpoints(output / "checkpoints")[-1][1]).tensors
 
 
 def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -172,13 +167,11 @@ def test_another_seed_is_another_run(photos: Path, tmp_path: Path, uninterrupted
     )
 
 
-def start_script(
-    photos: Path, output: Path, steps: int, batch_norm: str, **variables: str
-) -> subprocess.Popen[str]:
+def start_script(photos: Path, output: Path, steps: int) -> subprocess.Popen[str]:
     """Training in a process of its own; the caller ends it."""
     root = str(Path(inpaint.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **variables}
-    command = [sys.executable, str(SCRIPT), str(photos), str(output), str(steps), batch_norm]
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), str(photos), str(output), str(steps)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -187,7 +180,7 @@ def start_script(
 def test_a_signal_from_outside_leaves_a_checkpoint(
     number: signal.Signals, code: int, photos: Path, tmp_path: Path
 ) -> None:
-    process = start_script(photos, tmp_path, 100_000, "batch-norm")
+    process = start_script(photos, tmp_path, 100_000)
     try:
         deadline = time.monotonic() + PATIENCE
         while not list_checkpoints(tmp_path / "checkpoints") and time.monotonic() < deadline:
@@ -202,31 +195,6 @@ def test_a_signal_from_outside_leaves_a_checkpoint(
     assert f"stopped after step {step} of 100000" in messages
     assert read_checkpoint(path).state["step"] == step
     assert (tmp_path / "last.safetensors").is_file()
-
-
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
-def test_two_processes_train_what_one_trains(photos: Path, tmp_path: Path) -> None:
-    # Without batch normalisation, whose statistics are those of each process.
-    assert tiny_training.main(str(photos), str(tmp_path / "one"), "6", "none") == 0
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    # What torchrun sets, without the time it takes.
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [
-        start_script(photos, tmp_path / "two", 6, "none", RANK=rank, LOCAL_RANK=rank, **shared)
-        for rank in "01"
-    ]
-    try:
-        messages = [process.communicate(timeout=PATIENCE)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], messages
-    one, two = last_tensors(tmp_path / "one"), last_tensors(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,6 +1,6 @@
 """A network and settings small enough to train in a test; run as a script, it trains in a process of its own.
 
-python tiny_training.py PHOTOS OUTPUT STEPS batch-norm|none
+python tiny_training.py PHOTOS OUTPUT STEPS
 """
 
 import logging
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inpaint.datasets import open_photos
 from inpaint.losses import LossWeights
+from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
 from inpaint.training.distributed import join_world
 from inpaint.training.settings import Schedule, TrainSettings
 from inpaint.training.trainer import Stop, Trainer
@@ -40,6 +41,19 @@ class TinyNetwork(nn.Module):
         return self.layers(torch.cat([image, mask], dim=1)).sigmoid()
 
 
+class TinyJudge(nn.Module):
+    """A discriminator to go with it."""
+
+    smallest = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.LeakyReLU(0.2), nn.Conv2d(6, 1, 3))
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        return self.layers(torch.cat([image, mask], dim=1)).flatten(1)
+
+
 def tiny_settings(photos: Path, output: Path, **changes: Any) -> TrainSettings:
     settings = {
         "schedule": Schedule.parse("16x4:5,32x2:5"),
@@ -61,13 +75,18 @@ def tiny_trainer(settings: TrainSettings, network: nn.Module | None = None) -> T
         return Trainer(settings, network or TinyNetwork(), open_photos(list(settings.data)), world)
 
 
-def main(photos: str, output: str, steps: str, batch_norm: str) -> int:
+def last_tensors(output: Path) -> dict[str, Tensor]:
+    """What the newest checkpoint of a run holds."""
+    return read_checkpoint(list_checkpoints(output / "checkpoints")[-1][1]).tensors
+
+
+def main(photos: str, output: str, steps: str) -> int:
     settings = tiny_settings(
         Path(photos), Path(output), schedule=Schedule.parse(f"16x4:{steps}"), precision="fp32", warmup=0
     )
     with join_world("cpu") as world:
         torch.manual_seed(0)
-        network = TinyNetwork(batch_norm == "batch-norm")
+        network = TinyNetwork()
         stop = Trainer(settings, network, open_photos([photos]), world).run()
     return 130 if stop is Stop.INTERRUPTED else 0
 

@@ -1,0 +1,54 @@
+"""Batch normalisation in training: shared between processes, and frozen in an encoder for fine-tuning."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def synchronized(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network with its batch normalisation taking statistics over the batches of all processes.
+
+    Weights and running statistics are the same tensors as before. Raises ValueError off CUDA, where torch
+    cannot do that.
+    """
+    if device.type != "cuda":
+        raise ValueError(
+            f"--batch-norm sync: torch can do that on CUDA GPUs alone, not on {device.type}; use own"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+
+
+class EncoderBatchNorm:
+    """The batch normalisation in `network.encoder`, if it has one: frozen or not.
+
+    Frozen, it normalises with its running statistics, and neither these nor its weights change any more.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        encoder = getattr(network, "encoder", None)
+        modules = encoder.modules() if isinstance(encoder, nn.Module) else ()
+        self._norms = [module for module in modules if isinstance(module, _BatchNorm)]
+        self._frozen = False
+
+    def __len__(self) -> int:
+        return len(self._norms)
+
+    def freeze(self) -> None:
+        """Fix the running statistics, from the next forward pass on."""
+        self._frozen = True
+        for norm in self._norms:
+            norm.eval()
+
+    def drop_gradients(self) -> None:
+        """To be called before an optimiser's step: frozen weights have no part in it, nor in the clipping.
+
+        Not by requires_grad, which data-parallel wrappers look at once, when they are built: they would wait
+        for these gradients for ever.
+        """
+        if not self._frozen:
+            return
+        for norm in self._norms:
+            for parameter in norm.parameters():
+                parameter.grad = None

@@ -1,0 +1,39 @@
+"""A run's output folder: found writable before any training, and cleaned of what a killed process left."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+logger = logging.getLogger("inpaint.training")
+
+
+class OutputError(RuntimeError):
+    """The output folder cannot be written; the message names it, the reason and the remedy."""
+
+
+def prepare_output(folder: Path) -> None:
+    """Make `folder` if it is missing, and write a little into it; raises OutputError where that fails."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"--output {folder} is a file: name a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"can this be written?")
+    except OSError as error:
+        raise OutputError(
+            f"--output {folder} cannot be written ({error.strerror}): permit writing there, make room, or "
+            "name another folder"
+        ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left unfinished in `folder`: whatever is named `.*.partial`."""
+    for path in folder.glob(".*.partial"):
+        logger.info("removing %s, which an earlier process left unfinished", path)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
