@@ -447,6 +447,19 @@ def test_the_readme_states_the_counts():
         assert re.search(rf"^\| {split} \| {count:,} ", README, re.MULTILINE), split
 
 
+def test_the_hours_on_paper_are_arithmetic():
+    rows = re.findall(
+        r"^\| (train-\w+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$",
+        (ROOT / "docs" / "places.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) == 6
+    for split, rate, *hours in rows:
+        for gpus, stated in zip((1, 8, 64), hours, strict=True):
+            exact = places.COUNTS[split] / (3600 * int(rate) * gpus)
+            assert abs(float(stated) - exact) <= (0.05 if float(stated) >= 1 else 0.005), (split, rate, gpus)
+
+
 def test_links_of_the_documents_lead_somewhere():
     for document in (FOLDER / "README.md", ROOT / "data" / "README.md", ROOT / "docs" / "places.md"):
         links = re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8"))
