@@ -1,22 +1,23 @@
 #!/usr/bin/env python
 r"""Train an inpainting network.
 
-The released model's network on a folder of photos, small pictures first, with validation and curves:
+The released model on a folder of photos, small pictures first, with validation and curves:
 
-    python train.py --data photos/train --val-data photos/val --output runs/first
+    python train.py --preset pconv-carafe --data photos/train --val-data photos/val --output runs/first
 
-Without VGG16's weights at hand, on per-pixel terms alone, for an hour:
+Global&Local against its two discriminators, for an hour. What a preset sets, --help shows behind it:
 
-    python train.py --data photos/train --output runs/plain --loss-perceptual 0 --loss-style 0 \
-        --max-minutes 60
+    python train.py --preset gl-carafe --data photos/train --output runs/gl --max-minutes 60
+    python train.py --preset gl-carafe --help
+
+The Partial Conv paper's layers, terms and two stages, in the second of which the encoder's batch
+normalisation is frozen; it needs VGG16's weights:
+
+    python train.py --preset pconv-paper --data photos/train --output runs/paper
 
 Go on after Ctrl-C, a time limit or a crash: the same command with --resume. Start a new run from its weights:
 
     python train.py --data photos/train --output runs/second --init runs/first/best.safetensors --lr 5e-5
-
-The second stage of the Partial Conv paper, the encoder's batch normalisation frozen, in the last 1000 steps:
-
-    python train.py --data photos/train --output runs/paper --network pconv-unet-paper --finetune-steps 1000
 
 On all GPUs of a machine, started again after a failure up to three times, each time from the last checkpoint:
 
@@ -39,15 +40,25 @@ import sys
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from inpaint.training.settings import add_flags, settings_from_flags
+from inpaint.training.flags import add_flags, settings_from_flags
+from inpaint.training.presets import PRESETS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done or stopped in order, 1 an error, 2 usage, 130 Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="a whole run's settings, in inpaint/training/presets.py; flags go before",
     )
-    add_flags(parser)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        parents=[first],
+    )
+    add_flags(parser, PRESETS.get(first.parse_known_args(arguments)[0].preset))
     namespace = parser.parse_args(arguments)
     try:
         settings = settings_from_flags(namespace)

@@ -3,7 +3,7 @@
 
     python benchmarks/carafe.py
     python benchmarks/carafe.py --threads 2 --output benchmarks/results/carafe.md
-    python benchmarks/carafe.py --shapes 1x256x64x64 --types float32 --layouts channels_last --scale 4
+    python benchmarks/carafe.py --shapes 1x256x64x64 --types float32 --kernel-size 3 5 7 --scale 2 4
     python benchmarks/carafe.py --device cuda --mmcv mmcv-2.2.0     # see benchmarks/mmcv_peer.py
 
 One table; benchmarks/README.md says what its rows and columns are. Rows that claim to be CARAFE are compared
@@ -372,9 +372,9 @@ def main() -> None:
         type=shape,
         help=f"of the features, NxCxHxW (default: {' '.join(SHAPES['cpu'])}, on a GPU others)",
     )
-    parser.add_argument("--kernel-size", type=int, default=5, help="k, odd (default: %(default)s)")
-    parser.add_argument("--scale", type=int, default=2, help="σ (default: %(default)s)")
-    parser.add_argument("--groups", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--kernel-size", nargs="+", type=int, default=[5], help="k, odd (default: 5)")
+    parser.add_argument("--scale", nargs="+", type=int, default=[2], help="σ (default: 2)")
+    parser.add_argument("--groups", nargs="+", type=int, default=[1], help="G (default: 1)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--mmcv", type=Path, metavar="FOLDER", help="of mmcv's sources: adds its operator")
     parser.add_argument("--types", nargs="+", choices=TYPES, help="(default: float32 bfloat16; on a GPU all)")
@@ -403,29 +403,31 @@ def main() -> None:
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(known)}")
     names = [name for name in known if name in wanted]
 
-    numbers = (arguments.kernel_size, arguments.groups, arguments.scale)
-    check_methods(*numbers, device, mmcv)
-    cases = [
-        Case(sizes, dtype, layout, arguments.kernel_size, arguments.scale, arguments.groups, device)
-        for sizes, dtype, layout in product(shapes, types, arguments.layouts)
-    ]
+    operators = list(product(arguments.kernel_size, arguments.scale, arguments.groups))
+    for k, scale, groups in operators:
+        check_methods(k, groups, scale, device, mmcv)
     limit = measure_limit(device)
-    rows = []
-    for case in tqdm(cases, unit="case", disable=None):
-        own_names = [name for name in names if case.shape == shapes[0] or name not in SLOW]
-        rows += measure(case, own_names, arguments.rounds, arguments.seconds, limit, mmcv)
+    sections = []
+    cases = list(product(shapes, types, arguments.layouts))
+    bar = tqdm(total=len(operators) * len(cases), unit="case", disable=None)
+    for k, scale, groups in operators:
+        rows = []
+        for sizes, dtype, layout in cases:
+            case = Case(sizes, dtype, layout, k, scale, groups, device)
+            own_names = [name for name in names if case.shape == shapes[0] or name not in SLOW]
+            rows += measure(case, own_names, arguments.rounds, arguments.seconds, limit, mmcv)
+            bar.update()
+        sections += [f"## k = {k}, σ = {scale}, G = {groups}", markdown_table(COLUMNS, rows, left=4)]
+    bar.close()
     facts = {
-        "operator": f"{implementation(device)}, k = {numbers[0]}, G = {numbers[1]}, σ = {numbers[2]}",
+        "operator": implementation(device),
         "compiler": f"{compiler()}, {' '.join(library.cpu_recipe().flags)}",
         "limit": f"{limit / 1e9:.0f} "
         + ("GB/s in a copy" if device == "cuda" else "GFLOP/s in a float32 3×3 convolution"),
     }
     if device == "cuda":
         facts["GPU"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
-    publish(
-        report("CARAFE and other ways to upsample", facts, [markdown_table(COLUMNS, rows, left=4)]),
-        arguments.output,
-    )
+    publish(report("CARAFE and other ways to upsample", facts, sections), arguments.output)
 
 
 if __name__ == "__main__":

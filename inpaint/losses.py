@@ -45,6 +45,11 @@ def hole_l1(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     return (mask * (prediction - image)).abs().mean()
 
 
+def hole_mse(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Squared error over the hole, divided by N·C·H·W (Iizuka et al., SIGGRAPH 2017, equation 2)."""
+    return (mask * (prediction - image)).square().mean()
+
+
 def perceptual_l1(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
     """Mean absolute difference of each feature map, summed over the maps (Liu et al., L_perceptual).
 
@@ -98,6 +103,33 @@ def log_mse(composite_image: Tensor, image: Tensor, epsilon: float = LOG_MSE_EPS
     """
     squared_error = (composite_image - image).square().mean(dim=(1, 2, 3))  # [N]
     return (squared_error + epsilon).log().mean()
+
+
+OBJECTIVES = ("hinge", "bce")
+"""How a discriminator's logits become losses: hinge (Lim and Ye, 2017), or the logistic one (GAN, 2014)."""
+
+
+def generator_loss(filled: Tensor, objective: str) -> Tensor:
+    """What a network pays for filled pictures with these logits, of any shape; the higher, the more real."""
+    return -filled.mean() if objective == "hinge" else F.softplus(-filled).mean()
+
+
+def discriminator_loss(real: Tensor, filled: Tensor, objective: str) -> Tensor:
+    """What a discriminator pays for its logits of untouched and of filled pictures."""
+    if objective == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + filled).mean()
+    return F.softplus(-real).mean() + F.softplus(filled).mean()
+
+
+def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
+    """R1: the mean squared norm of the logits' gradient at untouched pictures (Mescheder et al., ICML 2018).
+
+    `logits` [N, ...] come from `image` [N, 3, H, W], which requires a gradient; of several logits of one
+    picture the mean is taken. The result can be differentiated again.
+    """
+    total = logits.flatten(1).mean(1).sum()
+    (slope,) = torch.autograd.grad(total, image, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean()
 
 
 class FeatureBackbone(nn.Module):
@@ -248,7 +280,8 @@ class LossWeights:
     perceptual: float = _weight(0.05, "feature distance of prediction and composite; needs a backbone")
     style: float = _weight(120.0, "Gram matrix distance of prediction and composite; needs a backbone")
     tv: float = _weight(0.1, "total variation of the composite in the hole dilated by a pixel")
-    # Not in the paper: it serves where the goal is the PSNR itself.
+    # Not in the paper: Global&Local's own term, and one that serves where the goal is the PSNR itself.
+    hole_mse: float = _weight(0.0, "squared error in the hole")
     log_mse: float = _weight(0.0, "logarithm of each composite's mean squared error: PSNR, as a loss")
 
     def __post_init__(self) -> None:
@@ -304,6 +337,8 @@ class InpaintingLoss(nn.Module):
             terms |= self._feature_terms(prediction, filled, image)
         if weights.tv:
             terms["tv"] = total_variation(filled, mask)
+        if weights.hole_mse:
+            terms["hole_mse"] = hole_mse(prediction, image, mask)
         if weights.log_mse:
             terms["log_mse"] = log_mse(filled, image)
         loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()

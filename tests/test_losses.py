@@ -17,6 +17,7 @@ from inpaint.losses import (
     composite,
     gram_matrix,
     hole_l1,
+    hole_mse,
     log_mse,
     perceptual_l1,
     style_l1,
@@ -37,11 +38,11 @@ def sample(
     return prediction, image, (torch.rand(batch, 1, height, width, generator=generator) < share).float()
 
 
-def slow_l1(prediction: Tensor, image: Tensor, mask: Tensor, wanted: float) -> float:
+def slow_error(prediction: Tensor, image: Tensor, mask: Tensor, wanted: float, power: int = 1) -> float:
     total = 0.0
     for n, c, y, x in np.ndindex(*prediction.shape):
         if mask[n, 0, y, x] == wanted:
-            total += abs(float(prediction[n, c, y, x]) - float(image[n, c, y, x]))
+            total += abs(float(prediction[n, c, y, x]) - float(image[n, c, y, x])) ** power
     return total / prediction.numel()
 
 
@@ -70,10 +71,13 @@ def slow_gram(features: Tensor) -> np.ndarray:
 def test_pixel_terms_against_loops(hole: str) -> None:
     prediction, image, mask = sample(hole)
     assert valid_l1(prediction, image, mask).item() == pytest.approx(
-        slow_l1(prediction, image, mask, 0), abs=1e-7
+        slow_error(prediction, image, mask, 0), abs=1e-7
     )
     assert hole_l1(prediction, image, mask).item() == pytest.approx(
-        slow_l1(prediction, image, mask, 1), abs=1e-7
+        slow_error(prediction, image, mask, 1), abs=1e-7
+    )
+    assert hole_mse(prediction, image, mask).item() == pytest.approx(
+        slow_error(prediction, image, mask, 1, power=2), abs=1e-7
     )
 
 
@@ -255,14 +259,14 @@ def test_bad_backbone_files_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_sum_is_that_of_the_terms_by_hand(squeezenet_file: Path) -> None:
     backbone = build_backbone(f"squeezenet:{squeezenet_file}")
     prediction, image, mask = sample(height=33, width=40)
-    weights = LossWeights(valid=1, hole=6, perceptual=0.05, style=120, tv=0.1, log_mse=0.3)
+    weights = LossWeights(valid=1, hole=6, perceptual=0.05, style=120, tv=0.1, hole_mse=2, log_mse=0.3)
     loss, terms = InpaintingLoss(weights, backbone)(prediction, image, mask)
 
     filled = composite(prediction, image, mask)
     truth, of_prediction, of_composite = backbone(image), backbone(prediction), backbone(filled)
     by_hand = {
-        "valid": slow_l1(prediction, image, mask, 0),
-        "hole": slow_l1(prediction, image, mask, 1),
+        "valid": slow_error(prediction, image, mask, 0),
+        "hole": slow_error(prediction, image, mask, 1),
         "perceptual": sum(
             (a - t).abs().mean().item() + (b - t).abs().mean().item()
             for a, b, t in zip(of_prediction, of_composite, truth, strict=True)
@@ -272,6 +276,7 @@ def test_the_sum_is_that_of_the_terms_by_hand(squeezenet_file: Path) -> None:
             for a, b, t in zip(of_prediction, of_composite, truth, strict=True)
         ),
         "tv": slow_total_variation(filled, mask),
+        "hole_mse": slow_error(prediction, image, mask, 1, power=2),
         "log_mse": log_mse(filled, image).item(),
     }
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(by_hand, rel=1e-4, abs=1e-6)

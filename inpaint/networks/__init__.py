@@ -13,11 +13,23 @@ from typing import Any
 
 from torch import nn
 
+from .discriminators import GlobalLocalDiscriminator, PatchDiscriminator
+from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
 
-__all__ = ["PRESETS", "PartialConvUNet", "PartialConvUNetConfig", "build_network"]
+__all__ = [
+    "PRESETS",
+    "GlobalLocal",
+    "GlobalLocalConfig",
+    "GlobalLocalDiscriminator",
+    "PartialConvUNet",
+    "PartialConvUNetConfig",
+    "PatchDiscriminator",
+    "build_network",
+]
 
 _NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
+    "GlobalLocal": (GlobalLocal, GlobalLocalConfig),
     "PartialConvUNet": (PartialConvUNet, PartialConvUNetConfig),
 }
 
@@ -29,11 +41,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": "PartialConvUNet",
         "widths": (64, 128, 256, 512, 512, 512, 512),
         "head_width": 64,
+        "compressed_share": 1.0,
         "encoder_blocks": (0,),
         "decoder_blocks": (0,),
         "norm": "batch",
         "head_start": False,
     },
+    # Global&Local with CARAFE and the head start, without statistics of the batch: for small batches.
+    "global-local": {"network": "GlobalLocal", "norm": "none", "head_start": True},
+    # Iizuka et al.'s layers, with their two deconvolutions.
+    "global-local-paper": {"network": "GlobalLocal", "upsampler": "deconv"},
 }
 
 

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from ..layers import (
     LINE_FEATURES,
     LINES,
-    CarafeUpsample,
     Hole,
     PartialConv2d,
     build_upsampler,
     directional_candidates,
     push_pull,
 )
+from .inputs import check_inputs
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ class PartialConvUNetConfig:
     # Channels of the last layer before the picture, at full size.
     head_width: int = 16
     upsampler: str = "carafe"
-    # CARAFE's C_m, never more than half the channels it compresses: at the top of the decoder, where there
-    # are many pixels and few channels, the content encoder would otherwise cost more than everything else.
+    # CARAFE's C_m, and the largest share it may have of the channels it compresses: at the top of the
+    # decoder, where there are many pixels and few channels, the content encoder would otherwise cost more
+    # than everything else.
     compressed_channels: int = 64
+    compressed_share: float = 0.5
     # Residual blocks of two partial convolutions after the encoder's layers (fine to coarse) and after the
     # decoder's (coarse to fine), the last number repeated. The paper has none. There are none at half the
     # size of the picture: there a block costs a fifth of a step.
@@ -113,7 +115,7 @@ class PartialConvUNet(nn.Module):
         Raises:
             ValueError: shapes do not fit.
         """
-        self._check(image, mask)
+        check_inputs("PartialConvUNet", image, mask, self.stride)
         valid = 1 - mask.float()
         image = torch.where(valid > 0, image, 0).contiguous(memory_format=torch.channels_last)
 
@@ -135,18 +137,6 @@ class PartialConvUNet(nn.Module):
         fill = fill + self.choice(x, v, image, valid, fill)
         x, v = self.head(x, v, [skip_x, 2 * fill - 1], [skip_v, torch.ones_like(skip_v)])
         return fill + self.to_image(x, v, Hole.ZERO)[0].float() / 2
-
-    def _check(self, image: Tensor, mask: Tensor) -> None:
-        if image.dim() != 4 or image.shape[1] != 3:
-            raise ValueError(f"PartialConvUNet: image must have shape [N, 3, H, W], got {list(image.shape)}")
-        n, _, h, w = image.shape
-        if tuple(mask.shape) != (n, 1, h, w):
-            raise ValueError(f"PartialConvUNet: mask must have shape {[n, 1, h, w]}, got {list(mask.shape)}")
-        if h % self.stride or w % self.stride:
-            raise ValueError(
-                f"PartialConvUNet: height and width must be multiples of {self.stride}, got {h}×{w}; "
-                "inpaint.Inpainter takes any size"
-            )
 
 
 def _at(numbers: Sequence[int], level: int) -> int:
@@ -269,11 +259,8 @@ class _DecoderLevel(nn.Module):
         self, channels: int, skip_channels: int, width: int, settings: PartialConvUNetConfig, blocks: int
     ) -> None:
         super().__init__()
-        if settings.upsampler == "carafe":
-            compressed = min(settings.compressed_channels, max(channels // 2, 1))
-            self.upsample: nn.Module = CarafeUpsample(channels, compressed_channels=compressed)
-        else:
-            self.upsample = build_upsampler(settings.upsampler, channels)
+        compressed = min(settings.compressed_channels, max(int(channels * settings.compressed_share), 1))
+        self.upsample = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
         conv = PartialConv2d(channels + skip_channels, width, 3, padding=1)
         self.merge = _Stage(conv, settings.norm)
         self.blocks = nn.ModuleList(_ResidualBlock(width, settings.norm) for _ in range(blocks))

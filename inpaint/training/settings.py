@@ -1,16 +1,13 @@
 """The settings of a training run: one dataclass, from which the command line is made.
 
 A field's default and help text stand together; the flag, its type and its parser follow from the annotation
-(`add_flags`, `from_namespace`). Settings turn into JSON and back, so that a checkpoint can say what made it.
+(`inpaint.training.flags`). Settings turn into JSON and back, so that a checkpoint can say what made it.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaint.losses import LossWeights
+from inpaint.training.adversary import AdversarySettings
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,12 @@ class TrainSettings:
     )
 
     # The objective.
-    loss: LossWeights = field(default_factory=LossWeights, metadata=_about("weight of each term"))
+    loss: LossWeights = field(
+        default_factory=LossWeights, metadata=_about("loss weights (0 = the term is not computed)")
+    )
+    adversary: AdversarySettings = field(
+        default_factory=AdversarySettings, metadata=_about("adversarial training")
+    )
     backbone: str = field(
         default="vgg16",
         metadata=_about("features for the perceptual terms: vgg16, vgg16:FILE or squeezenet:FILE"),
@@ -270,10 +273,10 @@ class TrainSettings:
             for name in names:
                 value = getattr(self, name)
                 if not (math.isfinite(value) and value >= minimum):
-                    raise ValueError(f"{_flag(name)} must be at least {minimum}, got {value}")
+                    raise ValueError(f"{flag_name(name)} must be at least {minimum}, got {value}")
         for name in ("lr", "finetune_lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{_flag(name)} must be positive, got {getattr(self, name)}")
+                raise ValueError(f"{flag_name(name)} must be positive, got {getattr(self, name)}")
         if self.finetune_steps > self.schedule.steps:
             raise ValueError(
                 f"--finetune-steps must be at most the schedule's {self.schedule.steps} steps, "
@@ -281,7 +284,7 @@ class TrainSettings:
             )
         for name in ("lr_floor", "decay_from", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{_flag(name)} must lie between 0 and 1, got {getattr(self, name)}")
+                raise ValueError(f"{flag_name(name)} must lie between 0 and 1, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"--betas must be two numbers from 0 to below 1, got {self.betas}")
         choices = {
@@ -291,7 +294,8 @@ class TrainSettings:
         }
         for name, words in choices.items():
             if getattr(self, name) not in words:
-                raise ValueError(f"{_flag(name)} must be {' or '.join(words)}, got {getattr(self, name)!r}")
+                wanted = " or ".join(words)
+                raise ValueError(f"{flag_name(name)} must be {wanted}, got {getattr(self, name)!r}")
         if not self.data:
             raise ValueError("--data names no photos")
 
@@ -320,76 +324,13 @@ def essential_differences(ours: TrainSettings, theirs: TrainSettings) -> list[st
     for spec in dataclasses.fields(TrainSettings):
         a, b = getattr(ours, spec.name), getattr(theirs, spec.name)
         if a != b and not spec.metadata["free"]:
-            lines.append(f"{_flag(spec.name)}: {_to_json(b)} there, {_to_json(a)} now")
+            lines.append(f"{flag_name(spec.name)}: {_to_json(b)} there, {_to_json(a)} now")
     return lines
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` one flag per field of TrainSettings; a term's weight is `--loss-NAME`."""
-    hints = typing.get_type_hints(TrainSettings)
-    for spec in dataclasses.fields(TrainSettings):
-        if dataclasses.is_dataclass(hints[spec.name]) and spec.name == "loss":
-            group = parser.add_argument_group("loss weights (0 = the term is not computed)")
-            for term in dataclasses.fields(LossWeights):
-                _add_flag(group, f"loss_{term.name}", float, term.default, term.metadata["help"])
-            continue
-        default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
-        _add_flag(parser, spec.name, hints[spec.name], default, spec.metadata["help"])
-
-
-def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
-    """The settings that the flags of `add_flags` parsed into; raises ValueError for values out of range."""
-    values = vars(namespace)
-    weights = {term.name: values[f"loss_{term.name}"] for term in dataclasses.fields(LossWeights)}
-    others = {
-        spec.name: values[spec.name] for spec in dataclasses.fields(TrainSettings) if spec.name != "loss"
-    }
-    others = {name: tuple(value) if isinstance(value, list) else value for name, value in others.items()}
-    return TrainSettings(loss=LossWeights(**weights), **others)
-
-
-def _flag(name: str) -> str:
+def flag_name(name: str) -> str:
+    """What a setting is called on the command line."""
     return "--" + name.replace("_", "-")
-
-
-def _add_flag(parser: argparse._ActionsContainer, name: str, hint: Any, default: Any, text: str) -> None:
-    required = default is dataclasses.MISSING
-    if not required and default not in ((), None, {}):
-        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-        text = f"{text} (default: {shown})"
-    options: dict[str, Any] = {"dest": name, "help": text.replace("%", "%%")}
-    options |= {"required": True} if required else {"default": default}
-    if isinstance(hint, types.UnionType):  # X | None
-        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
-    if typing.get_origin(hint) is tuple:
-        arms = typing.get_args(hint)
-        options |= {"type": arms[0], "nargs": "+" if arms[-1] is Ellipsis else len(arms)}
-    elif typing.get_origin(hint) is dict:
-        options |= {"type": _json_object, "metavar": "JSON"}
-    elif hint is bool:
-        options["action"] = argparse.BooleanOptionalAction
-    elif hint is Schedule:
-        options |= {"type": _schedule, "metavar": "STAGES"}
-    else:
-        options["type"] = hint
-    parser.add_argument(_flag(name), **options)
-
-
-def _schedule(text: str) -> Schedule:
-    try:
-        return Schedule.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"width\": 32}}', got {text!r}")
-    return value
 
 
 def _to_json(value: Any) -> Any:
@@ -403,6 +344,6 @@ def _to_json(value: Any) -> Any:
 def _from_json(hint: Any, value: Any) -> Any:
     if hint is Schedule:
         return Schedule.parse(value)
-    if hint is LossWeights:
-        return LossWeights(**value)
+    if hint in (LossWeights, AdversarySettings):
+        return hint(**value)
     return tuple(value) if isinstance(value, list) else value

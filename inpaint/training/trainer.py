@@ -14,7 +14,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches, open_photos
-from inpaint.losses import InpaintingLoss, build_backbone
+from inpaint.losses import InpaintingLoss, build_backbone, composite
+from inpaint.training.adversary import Adversary, Phase
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
 from inpaint.training.checkpoint import (
     Checkpoint,
     CheckpointError,
+    Optimizers,
     list_checkpoints,
     read_newest_checkpoint,
     save_checkpoint,
@@ -134,12 +136,19 @@ class Trainer:
         self.average = MovingAverage(self.network, settings.ema_decay)
         if settings.batch_norm == "sync":
             self.network = synchronized(self.network, world.device)
-        # What a checkpoint holds, by the names it is stored under.
-        self._modules = {"network": self.network, "average": self.average.network}
-        self._optimizers = {"optimizer": (self.optimizer, self.network)}
         self._autocast: Callable[[], torch.autocast] = partial(
             torch.autocast, world.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
         )
+        # What a checkpoint holds, by the names it is stored under.
+        self._modules = {"network": self.network, "average": self.average.network}
+        self._optimizers: Optimizers = {"optimizer": (self.optimizer, self.network)}
+        self.adversary: Adversary | None = None
+        if settings.adversary.discriminator != "none":
+            self.adversary = Adversary(settings.adversary, world, self._autocast)
+            self._check_adversary(self.adversary)
+            self._modules["discriminator"] = self.adversary.network
+            judge = (self.adversary.optimizer, self.adversary.network)
+            self._optimizers = {**self._optimizers, "discriminator_optimizer": judge}
         backbone = build_backbone(settings.backbone) if settings.loss.needs_backbone else None
         self._loss = InpaintingLoss(settings.loss, backbone, self._autocast).to(world.device)
         cache = PhotoCache(photos, int(settings.cache_gib * 2**30))
@@ -209,40 +218,68 @@ class Trainer:
 
     def _train_step(self, step: int, batch: Batch, wishes: Callable[[], list[float]]) -> dict[str, float]:
         """One update; the numbers it came to and the wishes of the processes, as means over them."""
+        phase = self.settings.adversary.phase(step)
         rate = learning_rate(step, self.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         if step >= self.settings.schedule.steps - self.settings.finetune_steps:
             self._encoder_norm.freeze()
+        images, masks = (self._parts(tensor) for tensor in batch)
         self.optimizer.zero_grad(set_to_none=True)
-        numbers = self._add_gradients(batch)
-        self._encoder_norm.drop_gradients()
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.grad_clip or math.inf)
-        self.optimizer.step()
-        self.average.update(step)
-        numbers["gradient/norm"] = norm
+        with torch.set_grad_enabled(phase is not Phase.DISCRIMINATOR):
+            fills, numbers = self._fill(images, masks, charged=phase is Phase.BOTH)
+        if phase is not Phase.DISCRIMINATOR:
+            numbers["gradient/norm"] = self._update_network(step, rate)
+        if self.adversary is not None and phase is not Phase.NETWORK:
+            for image, filled, mask in zip(images, fills, masks, strict=True):
+                loss, terms = self.adversary.blame(image, filled, mask, step)
+                (loss / len(images)).backward()
+                self._add(numbers, terms)
+            self.adversary.update(rate / self.settings.lr)
         # The one transfer from the device in a step, after all its work has been queued.
-        packed = torch.cat([torch.stack([*numbers.values()]), norm.new_tensor(wishes())])
+        packed = torch.stack([*numbers.values()])
+        packed = torch.cat([packed, packed.new_tensor(wishes())])
         values = dict(zip([*numbers, *WISHES], self.world.mean(packed).tolist(), strict=True))
         return {**values, "learning_rate": rate}
 
-    def _add_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        """Gradients of the loss of this process's samples, part by part; the loss and its terms."""
-        parts = self.settings.accumulate
+    def _fill(
+        self, images: Sequence[Tensor], masks: Sequence[Tensor], charged: bool
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The composites of this process's samples, part by part, and the loss and its terms.
+
+        Adds the loss's gradients, unless gradients are off. `charged`: with the adversarial term in the loss.
+        """
+        fills: list[Tensor] = []
         numbers: dict[str, Tensor] = {}
-        images, masks = batch.image.chunk(parts), batch.mask.chunk(parts)
         for number, (image, mask) in enumerate(zip(images, masks, strict=True), 1):
-            image, mask = self._to_device(image), self._to_device(mask)
-            with nullcontext() if number == parts else without_sum(self._wrapped):
+            with nullcontext() if number == len(images) else without_sum(self._wrapped):
                 with self._autocast():
                     # The network ignores the hole by construction; without the truth there, it has no choice.
                     prediction = self._model(image * (1 - mask), mask)
                 loss, terms = self._loss(prediction, image, mask)
-                (loss / parts).backward()
-            of_part = {"loss/total": loss.detach(), **{f"loss/{name}": term for name, term in terms.items()}}
-            for name, value in of_part.items():
-                numbers[name] = numbers.get(name, 0) + value / parts
-        return numbers
+                filled = composite(prediction.float(), image, mask)
+                if charged and self.adversary is not None:
+                    terms["adversarial"] = term = self.adversary.charge(filled, mask)
+                    loss = loss + self.settings.adversary.weight * term
+                if torch.is_grad_enabled():
+                    (loss / len(images)).backward()
+            fills.append(filled.detach())
+            self._add(numbers, {"total": loss, **terms})
+        return fills, numbers
+
+    def _update_network(self, step: int, rate: float) -> Tensor:
+        """Use up the gradients at that learning rate; the norm that they had."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self._encoder_norm.drop_gradients()
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.grad_clip or math.inf)
+        self.optimizer.step()
+        self.average.update(step)
+        return norm
+
+    def _add(self, numbers: dict[str, Tensor], terms: Mapping[str, Tensor]) -> None:
+        """Add a part's terms to the means over the parts, under the names that curves have."""
+        for name, value in terms.items():
+            key = f"loss/{name}"
+            numbers[key] = numbers.get(key, 0) + value.detach() / self.settings.accumulate
 
     def save(self) -> None:
         """Write a checkpoint of the present state, and the averaged weights as `last.safetensors`.
@@ -327,6 +364,14 @@ class Trainer:
                 f"--accumulate {parts}, got {odd[0]}"
             )
 
+    def _check_adversary(self, adversary: Adversary) -> None:
+        smallest = min(stage.size for stage in self.settings.schedule.stages)
+        if smallest < adversary.smallest:
+            raise ValueError(
+                f"--adversary-discriminator {self.settings.adversary.discriminator}: it needs pictures of at "
+                f"least {adversary.smallest} px, --schedule has {smallest}"
+            )
+
     def _batches_of(self, stage: Stage, photos: PhotoCache) -> TrainingBatches:
         return TrainingBatches(
             photos.photos,
@@ -351,6 +396,10 @@ class Trainer:
             stream = batches.stream(start, end, threads=workers, ahead=2 * workers + 2)
             for number, batch in enumerate(stream, start):
                 yield number, stage, batch
+
+    def _parts(self, tensor: Tensor) -> list[Tensor]:
+        """A batch's tensor in the parts that are worked through one after another, on the device."""
+        return [self._to_device(part) for part in tensor.chunk(self.settings.accumulate)]
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format

@@ -9,8 +9,10 @@ from partial_conv_oracle import Array, array, soft, window_sums
 from torch import Tensor, nn
 
 from inpaint.layers import UPSAMPLERS, CarafeUpsample, Hole, Upsampler, build_upsampler
+from inpaint.layers.upsample import DySampleUpsample
 
-NAMES = ["carafe", "nearest", "bilinear", "nearest_conv", "bilinear_conv", "deconv", "pixel_shuffle"]
+NAMES = ["carafe", "carafe_sigmoid", "carafe_sigmoid_normalized"]
+NAMES += ["nearest", "bilinear", "nearest_conv", "bilinear_conv", "deconv", "pixel_shuffle", "dysample"]
 names = pytest.mark.parametrize("name", NAMES)
 scales = pytest.mark.parametrize("scale", [1, 2, 3, 4])
 VALIDS = ["binary", "soft", "all", "none"]
@@ -39,7 +41,7 @@ def known(kind: str, batch: int, height: int, width: int) -> Tensor:
 
 
 def test_the_upsamplers_are_those_of_the_contract() -> None:
-    assert set(NAMES) <= set(UPSAMPLERS)
+    assert set(NAMES) == set(UPSAMPLERS)
 
 
 @pytest.mark.parametrize("name", UPSAMPLERS)
@@ -133,8 +135,9 @@ def test_autocast_keeps_valid_in_float32(name: str) -> None:
     assert output.dtype == torch.bfloat16 and left.dtype == torch.float32
     scale = wanted.detach().abs().max().item()
     torch.testing.assert_close(output.float(), wanted, rtol=0.05, atol=0.05 * scale)
-    # CARAFE's valid follows its kernels, whose logits have bfloat16's digits; the others' is exact.
-    torch.testing.assert_close(left, wanted_left, rtol=0, atol=0.05 if name == "carafe" else 0)
+    # Where what is learned decides on valid, it has bfloat16's digits; elsewhere it is exact.
+    learned = name.startswith("carafe") or name == "dysample"
+    torch.testing.assert_close(left, wanted_left, rtol=0, atol=0.05 if learned else 0)
 
 
 @pytest.mark.parametrize("name", UPSAMPLERS)
@@ -350,3 +353,75 @@ def test_carafe_starts_as_an_even_blur() -> None:
     x = torch.randn(1, 16, 9, 9)
     mean = F.interpolate(F.avg_pool2d(x, 5, stride=1, padding=2), scale_factor=2.0)
     torch.testing.assert_close(CarafeUpsample(16)(x)[0], mean, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("normalizer", ["sigmoid", "sigmoid_normalized"])
+def test_the_normalizer_is_a_word_of_the_name(normalizer: str) -> None:
+    named = build_upsampler(f"carafe_{normalizer}", 4, compressed_channels=2)
+    assert isinstance(named, CarafeUpsample) and named.normalizer == normalizer
+    assert named.channel_compressor.out_channels == 2
+
+
+# ------------------------------------------------------------------------------------------------------------
+# DySample
+# ------------------------------------------------------------------------------------------------------------
+
+
+def sample_by_loops(x: Array, valid: Array | None, offsets: Array, scale: int) -> tuple[Array, Array]:
+    """DySample's definition, pixel by pixel: x [C, H, W], offsets [2·G·σ², H, W] as the convolution gives.
+
+    Returns the output [C, σH, σW] and each group's known mass [G, σH, σW].
+    """
+    channels, height, width = x.shape
+    groups = len(offsets) // (2 * scale**2)
+    depth = channels // groups
+    output = np.zeros((channels, height * scale, width * scale))
+    left = np.zeros((groups, height * scale, width * scale))
+    for group, oy, ox in np.ndindex(groups, height * scale, width * scale):
+        sub = oy % scale * scale + ox % scale
+        read = (slice(None), oy // scale, ox // scale)
+        move_x, move_y = offsets[read].reshape(2, groups, -1)[:, group, sub] / 4
+        # In source pixels whose centres are whole numbers; beyond the border lies what is at it.
+        py = np.clip((oy + 0.5) / scale + move_y - 0.5, 0, height - 1)
+        px = np.clip((ox + 0.5) / scale + move_x - 0.5, 0, width - 1)
+        own = slice(group * depth, (group + 1) * depth)
+        mass, total = 0.0, np.zeros(depth)
+        for ny in (int(np.floor(py)), int(np.floor(py)) + 1):
+            for nx in (int(np.floor(px)), int(np.floor(px)) + 1):
+                weight = max(0.0, 1 - abs(py - ny)) * max(0.0, 1 - abs(px - nx))
+                if weight == 0:
+                    continue
+                known = 1.0 if valid is None else valid[0, ny, nx]
+                mass, total = mass + weight * known, total + weight * known * x[own, ny, nx]
+        output[own, oy, ox] = total / mass if mass > 0 else 0
+        left[group, oy, ox] = mass
+    return output, left
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+@pytest.mark.parametrize("kind", [None, "binary", "soft"])
+def test_dysample_equals_its_definition(scale: int, kind: str | None) -> None:
+    layer, x = build_upsampler("dysample", 8, scale).double(), torch.randn(2, 8, 5, 6).double()
+    assert isinstance(layer, DySampleUpsample) and layer.groups == 4
+    nn.init.normal_(layer.offset.weight)
+    valid = None if kind is None else known(kind, 2, 5, 6)
+    output, left = layer(x, valid)
+    seen = x if valid is None else torch.where(valid > 0, x, 0)
+    offsets = F.conv2d(seen, layer.offset.weight, layer.offset.bias)
+    for i in range(2):
+        known_of = None if valid is None else array(valid[i])
+        wanted, mass = sample_by_loops(array(x[i]), known_of, array(offsets[i]), scale)
+        # By a rounding error a point on a pixel lies beside it, and sees a little of the next.
+        clear = torch.from_numpy(mass > 1e-4).repeat_interleave(2, 0)
+        assert clear.any()
+        torch.testing.assert_close(output[i][clear], torch.from_numpy(wanted)[clear], rtol=1e-3, atol=1e-3)
+        if left is not None:
+            wanted_left = torch.from_numpy(mass.mean(0, keepdims=True))
+            torch.testing.assert_close(left[i].double(), wanted_left, rtol=1e-4, atol=1e-4)
+
+
+def test_dysample_without_offsets_is_bilinear() -> None:
+    layer, x = build_upsampler("dysample", 6), torch.randn(1, 6, 5, 7)
+    assert isinstance(layer, DySampleUpsample) and layer.groups == 2
+    nn.init.zeros_(layer.offset.weight)
+    torch.testing.assert_close(layer(x)[0], build_upsampler("bilinear", 6)(x)[0])

@@ -70,6 +70,14 @@ def test_two_processes_train_what_one_trains(scenario: str, one: tuple[Path, lis
     assert_close(last_tensors(one[0]), last_tensors(two / scenario))
 
 
+def test_two_processes_train_adversarially_what_one_trains(photos: Path, two: Path, tmp_path: Path) -> None:
+    alone = several_processes.train_adversarially(ALONE, photos, tmp_path)
+    assert outcome(two, "adversarial")["losses"] == pytest.approx(alone["losses"], rel=1e-4, abs=1e-6)
+    tensors = last_tensors(tmp_path)
+    assert any(name.startswith("discriminator_optimizer.") for name in tensors)
+    assert_close(tensors, last_tensors(two / "adversarial"))
+
+
 def test_sharding_changes_no_bit_and_shares_the_work(two: Path) -> None:
     plain, sharded = last_tensors(two / "plain"), last_tensors(two / "sharded")
     assert plain.keys() == sharded.keys()

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from inpaint.losses import LossWeights
+from inpaint import networks
+from inpaint.masks import parse_recipe
+from inpaint.networks import build_network
+from inpaint.training.adversary import Phase
+from inpaint.training.flags import add_flags, settings_from_flags
+from inpaint.training.presets import PRESETS
 from inpaint.training.settings import (
     Schedule,
     Stage,
     TrainSettings,
-    add_flags,
     essential_differences,
-    settings_from_flags,
     settings_from_json,
 )
 
@@ -60,6 +63,8 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
         dict[str, Any]: (['{"width": 32}'], {"width": 32}),
         Schedule: (["8x1:2"], Schedule.parse("8x1:2")),
     }
+    parts = {"discriminator": (["patch"], "patch"), "objective": (["bce"], "bce")}
+    parts["alone"] = (["0"], 0)  # more need a start
     choices = {"batch_norm": (["sync"], "sync"), "checkpoint_format": (["sharded"], "sharded")}
     hints = typing.get_type_hints(TrainSettings)
     for spec in dataclasses.fields(TrainSettings):
@@ -67,10 +72,11 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
         if hints[spec.name] is bool:
             value = not spec.default
             settings = parse(flag if value else flag.replace("--", "--no-"))
-        elif spec.name == "loss":
-            for term in dataclasses.fields(LossWeights):
-                settings = parse(f"--loss-{term.name.replace('_', '-')}", "0.125")
-                assert settings.loss == dataclasses.replace(LossWeights(), **{term.name: 0.125})
+        elif dataclasses.is_dataclass(hints[spec.name]) and hints[spec.name] is not Schedule:
+            for part in dataclasses.fields(hints[spec.name]):
+                words, value = parts.get(part.name) or (["7"], 7)
+                settings = parse(f"{flag}-{part.name.replace('_', '-')}", *words)
+                assert getattr(settings, spec.name) == hints[spec.name](**{part.name: value})
             continue
         else:
             words, value = choices.get(spec.name) or others[hints[spec.name]]
@@ -162,3 +168,53 @@ def test_what_cannot_be_parsed_is_a_usage_error(
         parse(*arguments)
     assert stop.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Presets
+# ------------------------------------------------------------------------------------------------------------
+
+
+def parse_preset(name: str, *arguments: str) -> TrainSettings:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, PRESETS[name])
+    return settings_from_flags(parser.parse_args([*REQUIRED, *arguments]))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_what_it_says_and_nothing_else(name: str) -> None:
+    settings, plain = parse_preset(name), parse()
+    for spec in dataclasses.fields(TrainSettings):
+        value, given = getattr(settings, spec.name), PRESETS[name].get(spec.name)
+        if given is None:
+            assert value == getattr(plain, spec.name)
+        elif isinstance(given, dict):
+            assert value == dataclasses.replace(getattr(plain, spec.name), **given)
+        else:
+            assert value == given or str(value) == given
+    assert set(PRESETS[name]) <= {spec.name for spec in dataclasses.fields(TrainSettings)}
+    assert settings_from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_presets_network_and_holes_exist(name: str) -> None:
+    settings = parse_preset(name)
+    network = build_network(networks.PRESETS[settings.network])
+    assert all(stage.size % network.stride == 0 for stage in settings.schedule.stages)
+    assert str(parse_recipe(settings.masks))
+
+
+def test_a_flag_goes_before_the_preset() -> None:
+    settings = parse_preset(
+        "gl-paper", "--adversary-weight", "0.5", "--schedule", "64x2:10", "--loss-hole", "1"
+    )
+    assert settings.adversary == dataclasses.replace(parse_preset("gl-paper").adversary, weight=0.5)
+    assert str(settings.schedule) == "64x2:10" and settings.loss.hole == 1 and settings.loss.valid == 0
+
+
+def test_the_papers_three_phases_add_up() -> None:
+    """Iizuka et al., section 3.4: 90,000 iterations, 10,000 of the discriminators alone, 500,000 in all."""
+    settings = parse_preset("gl-paper")
+    phases = [settings.adversary.phase(step) for step in (0, 89_999, 90_000, 99_999, 100_000, 499_999)]
+    assert phases == [*[Phase.NETWORK] * 2, *[Phase.DISCRIMINATOR] * 2, *[Phase.BOTH] * 2]
+    assert settings.schedule.steps == 500_000

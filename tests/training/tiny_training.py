@@ -41,6 +41,19 @@ class TinyNetwork(nn.Module):
         return self.layers(torch.cat([image, mask], dim=1)).sigmoid()
 
 
+class TinyJudge(nn.Module):
+    """A discriminator to go with it."""
+
+    smallest = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.LeakyReLU(0.2), nn.Conv2d(6, 1, 3))
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        return self.layers(torch.cat([image, mask], dim=1)).flatten(1)
+
+
 def tiny_settings(photos: Path, output: Path, **changes: Any) -> TrainSettings:
     settings = {
         "schedule": Schedule.parse("16x4:5,32x2:5"),

@@ -1,0 +1,94 @@
+"""The command line of a training run, made from its settings."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from inpaint.training.settings import Schedule, TrainSettings, flag_name
+
+
+def add_flags(parser: argparse.ArgumentParser, preset: Mapping[str, Any] | None = None) -> None:
+    """Give `parser` one flag per field of TrainSettings; the field b of a field a of several is `--a-b`.
+
+    `preset` (see `inpaint.training.presets`) takes the place of the fields' own defaults.
+    """
+    hints = typing.get_type_hints(TrainSettings)
+    given = preset or {}
+    for spec in dataclasses.fields(TrainSettings):
+        hint = hints[spec.name]
+        if _is_group(hint):
+            group = parser.add_argument_group(spec.metadata["help"])
+            inner = typing.get_type_hints(hint)
+            for part in dataclasses.fields(hint):
+                default = given.get(spec.name, {}).get(part.name, part.default)
+                name = f"{spec.name}_{part.name}"
+                _add_flag(group, name, inner[part.name], default, part.metadata["help"])
+            continue
+        own = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+        default = given.get(spec.name, own)
+        if hint is Schedule and isinstance(default, str):
+            default = Schedule.parse(default)
+        _add_flag(parser, spec.name, hint, default, spec.metadata["help"])
+
+
+def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
+    """The settings that the flags of `add_flags` parsed into; raises ValueError for values out of range."""
+    values = vars(namespace)
+    settings: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(TrainSettings).items():
+        if _is_group(hint):
+            parts = {part.name: values[f"{name}_{part.name}"] for part in dataclasses.fields(hint)}
+            settings[name] = hint(**parts)
+        else:
+            settings[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
+    return TrainSettings(**settings)
+
+
+def _is_group(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) and hint is not Schedule
+
+
+def _add_flag(parser: argparse._ActionsContainer, name: str, hint: Any, default: Any, text: str) -> None:
+    required = default is dataclasses.MISSING
+    if not required and default not in ((), None, {}):
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        text = f"{text} (default: {shown})"
+    options: dict[str, Any] = {"dest": name, "help": text.replace("%", "%%")}
+    options |= {"required": True} if required else {"default": default}
+    if isinstance(hint, types.UnionType):  # X | None
+        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
+    if typing.get_origin(hint) is tuple:
+        arms = typing.get_args(hint)
+        options |= {"type": arms[0], "nargs": "+" if arms[-1] is Ellipsis else len(arms)}
+    elif typing.get_origin(hint) is dict:
+        options |= {"type": _json_object, "metavar": "JSON"}
+    elif hint is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif hint is Schedule:
+        options |= {"type": _schedule, "metavar": "STAGES"}
+    else:
+        options["type"] = hint
+    parser.add_argument(flag_name(name), **options)
+
+
+def _schedule(text: str) -> Schedule:
+    try:
+        return Schedule.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object such as '{{\"width\": 32}}', got {text!r}")
+    return value

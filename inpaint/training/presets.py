@@ -1,0 +1,75 @@
+"""Whole training runs by name: what `train.py --preset NAME` sets, each in a few lines.
+
+A flag on the command line goes before the preset, and the preset before the setting's default. Lengths are
+for one GPU or several; on a CPU take `--schedule 128x16:6000,256x8:3000` or so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Per-pixel terms alone: no ImageNet network is needed.
+_PIXELS = {"perceptual": 0.0, "style": 0.0, "tv": 0.0}
+_HOLES = "free-form:0.1-0.5*6+thin:0.05-0.2*2+box:0.05-0.3*1"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The released model: as near to the photo as can be, wide holes soft.
+    "pconv-carafe": {
+        "network": "pconv-unet",
+        "schedule": "128x16:9000,256x8:5000",
+        "masks": _HOLES,
+        "lr": 1e-3,
+        "warmup": 100,
+        "loss": {**_PIXELS, "valid": 0.1, "hole": 2.0, "log_mse": 0.4},
+    },
+    # The same network with a discriminator on patches: sharper wide holes for some of the PSNR.
+    "pconv-carafe-sharp": {
+        "network": "pconv-unet",
+        "schedule": "128x16:9000,256x8:9000",
+        "masks": _HOLES,
+        "lr": 2e-4,
+        "loss": {**_PIXELS, "valid": 0.1, "hole": 2.0},
+        "adversary": {"discriminator": "patch", "weight": 0.02, "start": 1000, "alone": 200},
+    },
+    # Liu et al., ECCV 2018: the paper's layers with CARAFE, its weights of the terms, and its two stages:
+    # batch normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in
+    # mmagic.
+    "pconv-paper": {
+        "network": "pconv-unet-paper",
+        "schedule": "256x16:1300000",
+        "masks": "free-form:0.01-0.6",
+        "lr": 2e-4,
+        "lr_floor": 1.0,
+        "finetune_steps": 500_000,
+        "finetune_lr": 5e-5,
+        "weight_decay": 0.0,
+        "betas": (0.9, 0.999),
+    },
+    # Global&Local in one phase: hinge loss, spectral normalisation, R1, both discriminators from the start.
+    "gl-carafe": {
+        "network": "global-local",
+        "schedule": "128x32:50000,256x16:100000",
+        "masks": _HOLES,
+        "lr": 2e-4,
+        "loss": {**_PIXELS, "valid": 1.0, "hole": 6.0},
+        "adversary": {"discriminator": "global-local", "weight": 0.02},
+    },
+    # Iizuka et al., SIGGRAPH 2017: the completion network alone, the discriminators alone, then both, and one
+    # rectangle for a hole. Its deconvolutions; --upsampler carafe takes their place.
+    "gl-paper": {
+        "network": "global-local-paper",
+        "schedule": "256x96:500000",
+        "masks": "box:0.14-0.25",
+        "lr": 2e-4,
+        "lr_floor": 1.0,
+        "loss": {**_PIXELS, "valid": 0.0, "hole": 0.0, "hole_mse": 1.0},
+        "adversary": {
+            "discriminator": "global-local",
+            "objective": "bce",
+            "weight": 4e-4,
+            "r1": 0.0,
+            "start": 100_000,
+            "alone": 10_000,
+        },
+    },
+}
