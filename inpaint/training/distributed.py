@@ -22,6 +22,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from inpaint.training.rendezvous import store_of_this_start
+
 # How long to wait for the others in a step: one that compiles, or reads from a slow disk, takes minutes.
 PATIENCE = datetime.timedelta(minutes=10)
 
@@ -125,11 +127,11 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
         yield World(0, 1, chosen)
         return
     try:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=patience)
+        _join("nccl" if chosen.type == "cuda" else "gloo", size, patience)
         group = dist.new_group(backend="gloo", timeout=max(patience, MAIN_PATIENCE))
         assert isinstance(group, dist.ProcessGroup)  # this process is in it
         yield World(dist.get_rank(), size, chosen, group)
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError) as error:
         if not _tells_of_a_lost_process(error):
             raise
         reason = str(error).partition("\n")[0].partition(". This is typically")[0]
@@ -142,6 +144,17 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
             dist.destroy_process_group()
 
 
-def _tells_of_a_lost_process(error: RuntimeError) -> bool:
+def _join(backend: str, size: int, patience: datetime.timedelta) -> None:
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        dist.init_process_group(backend, timeout=patience)
+        return
+    rank = int(os.environ["RANK"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    shared = dist.TCPStore(address, port, is_master=False, timeout=patience)
+    store = store_of_this_start(shared, rank, size, patience.total_seconds())
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
+
+
+def _tells_of_a_lost_process(error: Exception) -> bool:
     # NCCL's errors have a class of their own; gloo's are known by the source file that they name.
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+    return isinstance(error, dist.DistError | TimeoutError) or "gloo" in str(error)

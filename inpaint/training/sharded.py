@@ -7,6 +7,7 @@ tensors here are the same in all processes (data-parallel training), and its pla
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ class ShardError(RuntimeError):
 def check_sharding() -> None:
     """Raise ValueError where this torch cannot write shards without a pickle."""
     dcp = _library()
-    if not (hasattr(dcp, "HuggingFaceStorageWriter") and hasattr(dcp, "HuggingFaceStorageReader")):
+    writer = getattr(dcp, "HuggingFaceStorageWriter", None)
+    if writer is None or "save_distributed" not in inspect.signature(writer).parameters:
         raise ValueError(
             f"--checkpoint-format sharded: torch {torch.__version__} writes shards as pickles alone; use "
             "a newer torch, or --checkpoint-format single"

@@ -46,7 +46,9 @@ def messages_of(process: subprocess.Popen[str]) -> str:
     try:
         return process.communicate(timeout=PATIENCE)[1]
     finally:
-        process.kill()
+        if process.poll() is None:
+            process.terminate()  # torchrun ends its processes then; killed, it would leave them behind
+            process.communicate(timeout=PATIENCE)
 
 
 def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(photos: Path, tmp_path: Path) -> None:
