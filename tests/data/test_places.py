@@ -374,7 +374,7 @@ README = (FOLDER / "README.md").read_text("utf-8")
 # What is put behind each script's own flags; of a flag that is given twice the last one counts.
 TINY = {
     "train.py": """--schedule 32x2:2 --val-size 32 --val-count 2 --sample-every 0 --warmup 1 --device cpu
-        --workers 1 --loss-perceptual 0 --loss-style 0
+        --workers 1
         --network-config '{"widths": [8, 12], "head_width": 4}' """,
     "evaluate.py": "--size 32 --limit 2 --device cpu --no-lpips",
     "decoding.py": "--seconds 0.01 --rounds 1 --photos 4 --stages 64x1 --sides 64",
