@@ -51,7 +51,8 @@ class Budget:
     """How large the networks are and how long they train: the same for every upsampler."""
 
     schedule: str
-    networks: dict[str, dict[str, Any]]  # the name in the table -> a configuration without an upsampler
+    # The name in the table -> a preset of inpaint.networks, and what is changed in it.
+    networks: dict[str, tuple[str, dict[str, Any]]]
     settings: tuple[str, ...]  # flags of train.py
     size: int  # of the pictures that are scored
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -61,17 +62,15 @@ class Budget:
 _PIXEL_TERMS = ("--loss-perceptual", "0", "--loss-style", "0", "--loss-tv", "0")
 _MASKS = "free-form:0.1-0.5"
 BUDGETS = {
-    # About 20 minutes a run on one core.
+    # About 17 minutes a run on one core.
     "cpu": Budget(
-        schedule="128x8:4000",
+        schedule="128x8:3000",
         networks={
-            "Global&Local": {**PRESETS["global-local-paper"], "width": 32, "compressed_channels": 32},
-            "Partial Conv": {
-                **PRESETS["pconv-unet-paper"],
-                "widths": [32, 64, 128, 256, 256],
-                "head_width": 32,
-                "compressed_share": 0.5,
-            },
+            "Global&Local": ("global-local-paper", {"width": 32, "compressed_channels": 32}),
+            "Partial Conv": (
+                "pconv-unet-paper",
+                {"widths": [32, 64, 128, 256, 256], "head_width": 32, "compressed_share": 0.5},
+            ),
         },
         settings=("--lr", "5e-4", "--warmup", "200", "--masks", _MASKS, *_PIXEL_TERMS),
         size=128,
@@ -80,8 +79,8 @@ BUDGETS = {
     "gpu": Budget(
         schedule="256x32:100000",
         networks={
-            "Global&Local": PRESETS["global-local-paper"],
-            "Partial Conv": PRESETS["pconv-unet-paper"],
+            "Global&Local": ("global-local-paper", {}),
+            "Partial Conv": ("pconv-unet-paper", {}),
         },
         settings=("--lr", "5e-4", "--warmup", "2000", "--masks", _MASKS, *_PIXEL_TERMS),
         size=256,
@@ -124,7 +123,8 @@ def runs_of(budget: Budget) -> list[Run]:
 
 def config_of(budget: Budget, network: str, upsampler: str) -> dict[str, Any]:
     """What `build_network` takes."""
-    return {**budget.networks[network], "upsampler": upsampler}
+    preset, changes = budget.networks[network]
+    return {**PRESETS[preset], **changes, "upsampler": upsampler}
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -172,11 +172,10 @@ def claimed(folder: Path) -> Iterator[bool]:
 def train(run: Run, budget: Budget, arguments: argparse.Namespace, minutes: float) -> bool:
     """Train to the end or until the time is over; whether the end was reached."""
     output = arguments.work / run.name
-    network = dict(budget.networks[run.network])
-    preset = next(name for name, made in PRESETS.items() if made["network"] == network["network"])
+    preset, changes = budget.networks[run.network]
     command = [sys.executable, str(ROOT / "train.py"), "--resume", "--output", str(output)]
     command += ["--data", *arguments.data, "--schedule", budget.schedule, "--seed", str(run.seed)]
-    command += ["--network", preset, "--upsampler", run.upsampler, "--network-config", json.dumps(network)]
+    command += ["--network", preset, "--upsampler", run.upsampler, "--network-config", json.dumps(changes)]
     limit = minutes if math.isfinite(minutes) else 0
     command += ["--max-minutes", f"{limit:.1f}", "--sample-every", "0", "--keep", "1", *budget.settings]
     command += ["--checkpoint-minutes", "5", "--cache-gib", str(arguments.cache_gib)]
@@ -195,6 +194,9 @@ def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, 
     """The record of a finished run: its scores by the evaluation protocol, and what they rest on."""
     weights = arguments.work / run.name / "last.safetensors"
     network, facts = load_weights(weights)
+    config = build_network(config_of(budget, run.network, run.upsampler)).config
+    if network.config != config:
+        raise ValueError(f"{weights}: is not the network that was to be trained: {network.config}")
     cases = EvaluationSet(open_photos(list(arguments.val_data)), _MASKS, seed=0, size=budget.size)
     result = evaluate({"network": Inpainter(network), **METHODS}, cases)
     summary = result.summary()
@@ -202,7 +204,7 @@ def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, 
         "network": run.network,
         "upsampler": run.upsampler,
         "seed": run.seed,
-        "config": config_of(budget, run.network, run.upsampler),
+        "config": config,
         "schedule": budget.schedule,
         "settings": " ".join(budget.settings),
         "scores": summary["network"],

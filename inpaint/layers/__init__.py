@@ -1,6 +1,7 @@
 """Layers that carry validity: partial convolution and upsamplers of one shape."""
 
 from .directional import LINE_FEATURES, LINES, directional_candidates
+from .norm import ChannelNorm
 from .partial_conv import Hole, PartialConv2d
 from .push_pull import push_pull
 from .upsample import UPSAMPLERS, CarafeUpsample, Upsampler, build_upsampler
@@ -10,6 +11,7 @@ __all__ = [
     "LINE_FEATURES",
     "UPSAMPLERS",
     "CarafeUpsample",
+    "ChannelNorm",
     "Hole",
     "PartialConv2d",
     "Upsampler",

@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "head_start": False,
     },
     # Global&Local with CARAFE and the head start, without statistics of the batch: for small batches.
-    "global-local": {"network": "GlobalLocal", "norm": "none", "head_start": True},
+    "global-local": {"network": "GlobalLocal", "norm": "channel", "head_start": True},
     # Iizuka et al.'s layers, with their two deconvolutions.
     "global-local-paper": {"network": "GlobalLocal", "upsampler": "deconv"},
 }

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layers import build_upsampler, push_pull
+from ..layers import ChannelNorm, build_upsampler, push_pull
 from .inputs import check_inputs
 
 
@@ -32,9 +32,11 @@ class GlobalLocalConfig:
     compressed_channels: int = 64
     # How far apart the taps of the 3×3 convolutions at a quarter of the size are.
     dilations: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 1, 1)
-    # "batch": the paper's, after every convolution but the last. "none": for small batches.
+    # After every convolution but the last. "batch": the paper's. "channel": over the channels of each pixel,
+    # whatever the batch. "none": it hardly learns.
     norm: str = "batch"
-    # Predict a residual over a smooth fill of the hole, where the paper predicts the picture from a grey one.
+    # Predict, in the hole, a residual over a smooth fill of it; known pixels are passed on. The paper predicts
+    # the whole picture from one whose hole is grey.
     head_start: bool = False
 
 
@@ -100,7 +102,7 @@ class GlobalLocal(nn.Module):
         x = self.at_half(self._upsampled(self.up_to_half, x))
         x = self.at_full(self._upsampled(self.up_to_full, x))
         picture = self.to_image(x).float()
-        return fill + picture / 2 if self.settings.head_start else picture.sigmoid()
+        return fill + mask * picture / 2 if self.settings.head_start else picture.sigmoid()
 
     def _conv(
         self, channels: int, width: int, kernel_size: int = 3, stride: int = 1, dilation: int = 1
@@ -124,6 +126,7 @@ class GlobalLocal(nn.Module):
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
+    "channel": ChannelNorm,
     "none": lambda _: nn.Identity(),
 }
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..layers import (
     LINE_FEATURES,
     LINES,
+    ChannelNorm,
     Hole,
     PartialConv2d,
     build_upsampler,
@@ -144,25 +145,8 @@ def _at(numbers: Sequence[int], level: int) -> int:
     return numbers[min(level, len(numbers) - 1)]
 
 
-class _ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of each pixel, without a shift: the zeros of the hole stay zeros.
-
-    Where a window holds one known pixel of k², partial convolution multiplies that pixel's noise by k²,
-    and the next layer by as much again. Those are the features that grow into the hole; this takes their
-    scale out.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        pixels = x.permute(0, 2, 3, 1)  # [N, H, W, C], contiguous in channels_last
-        return F.layer_norm(pixels, self.weight.shape, self.weight, eps=1e-6).permute(0, 3, 1, 2)
-
-
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "channel": _ChannelNorm,
+    "channel": ChannelNorm,
     "batch": nn.BatchNorm2d,
     "none": nn.Identity,
 }
