@@ -35,8 +35,8 @@ class GlobalLocalConfig:
     # After every convolution but the last. "batch": the paper's. "channel": over the channels of each pixel,
     # whatever the batch. "none": it hardly learns.
     norm: str = "batch"
-    # Predict, in the hole, a residual over a smooth fill of it; known pixels are passed on. The paper predicts
-    # the whole picture from one whose hole is grey.
+    # Predict, in the hole, a residual over a smooth fill of it; known pixels are passed on. The paper
+    # predicts the whole picture from one whose hole is grey.
     head_start: bool = False
 
 
