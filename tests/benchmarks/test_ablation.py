@@ -1,0 +1,128 @@
+"""benchmarks/ablation.py: trains what it says, goes on from what is there, and says how sure it is."""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import skimage.data
+from PIL import Image
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def ablation() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import ablation
+
+        yield ablation
+    for name in ("ablation", "measurement", "training_step"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("astronaut", "coffee"):
+        Image.fromarray(getattr(skimage.data, name)()[100:180, 150:230]).save(folder / f"{name}.png")
+    return folder
+
+
+def tiny(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small network with two upsamplers and one seed."""
+    changes = {"width": 4, "compressed_channels": 4, "dilations": [1, 2]}
+    budget = ablation.Budget(
+        schedule="32x2:2",
+        networks={"Global&Local": ("global-local-paper", changes)},
+        settings=(*ablation.BUDGETS["cpu"].settings, "--device", "cpu"),
+        size=32,
+        seeds=(0,),
+    )
+    monkeypatch.setitem(ablation.BUDGETS, "cpu", budget)
+    monkeypatch.setattr(ablation, "FIRST", ("carafe", "deconv"))
+    monkeypatch.setattr(ablation, "UPSAMPLERS", {"carafe": None, "deconv": None})
+
+
+def arguments(tmp_path: Path, photos: Path, **changes: Any) -> argparse.Namespace:
+    values = {
+        "budget": "cpu", "scores": tmp_path / "scores", "work": tmp_path / "work", "data": [str(photos)],
+        "val_data": [str(photos)], "minutes": 60.0, "threads": 1, "cache_gib": 0.1, "seconds": 0.01,
+        "output": tmp_path / "table.md",
+    }  # fmt: skip
+    return argparse.Namespace(**{**values, **changes})
+
+
+def test_it_trains_scores_and_tabulates(
+    ablation: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(ablation, monkeypatch)
+    assert ablation.run_all(arguments(tmp_path, photos)) == 0
+    records = [json.loads(path.read_text()) for path in sorted((tmp_path / "scores").iterdir())]
+    assert [record["upsampler"] for record in records] == ["carafe", "deconv"]
+    for record in records:
+        assert record["config"]["upsampler"] == record["upsampler"]
+        assert (record["config"]["norm"], record["config"]["head_start"]) == ("batch", False)  # the paper's
+        mean = statistics.fmean(record["psnr_by_image"])
+        assert record["scores"]["count"] == 2 and record["scores"]["psnr"] == pytest.approx(mean, abs=1e-3)
+    assert records[0]["psnr_by_image"] != records[1]["psnr_by_image"]
+    assert records[0]["holes_sha256"] == records[1]["holes_sha256"]
+
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").iterdir()}
+    assert ablation.run_all(arguments(tmp_path, photos)) == 0
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").iterdir()}
+
+    assert ablation.print_table(arguments(tmp_path, photos)) == 0
+    page = (tmp_path / "table.md").read_text()
+    assert "## Global&Local" in page and "20.71" in page and "CARAFE − deconv" in page
+
+
+def test_a_run_that_another_process_does_is_left_to_it(
+    ablation: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(ablation, monkeypatch)
+    monkeypatch.setattr(ablation, "train", lambda *_: pytest.fail("trained"))
+    with (
+        ablation.claimed(tmp_path / "work" / "global-local.carafe.0") as ours,
+        ablation.claimed(tmp_path / "work" / "global-local.deconv.0"),
+    ):
+        assert ours
+        assert ablation.run_all(arguments(tmp_path, photos)) == 0
+    assert not (tmp_path / "scores").exists()
+
+
+def test_what_matters_first_comes_first_and_nothing_twice(ablation: ModuleType) -> None:
+    for budget in ablation.BUDGETS.values():
+        runs = ablation.runs_of(budget)
+        assert len({run.name for run in runs}) == len(runs) == 3 * 2 * 3 + 2 * (len(ablation.UPSAMPLERS) - 3)
+        assert {run.upsampler for run in runs[:18]} == {"carafe", "deconv", "nearest"}
+        assert {run.seed for run in runs[:6]} == {0}
+
+
+def test_the_interval_is_students(ablation: ModuleType) -> None:
+    """For 1, 2, 3: t₀.₉₇₅ of 2 degrees of freedom, 4.303, times 1/√3."""
+    assert ablation.interval([1.0, 2.0, 3.0]) == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+
+
+def test_the_verdict_pairs_seeds_and_photos(ablation: ModuleType) -> None:
+    def record(seed: int, by_image: list[float]) -> dict[str, Any]:
+        return {
+            "seed": seed,
+            "scores": {"psnr": statistics.fmean(by_image)},
+            "psnr_by_image": by_image,
+        }
+
+    groups = {
+        "carafe": [record(0, [20, 22]), record(1, [24, 24]), record(2, [30, 30])],
+        "deconv": [record(1, [23, 23]), record(0, [18, 23])],
+    }
+    text = ablation.verdict("Global&Local", groups)
+    # Differences of 0.5 dB for seed 0 and 1 dB for seed 1; better on three of four photos.
+    assert "CARAFE − deconv: +0.750 dB ± 3.177 (95 %, 2 seeds), better on 75% of the photos" in text
+    assert "the network's own upsampler" in text
