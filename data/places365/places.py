@@ -20,6 +20,7 @@ not as many as expected; 2 a wrong command line.
 from __future__ import annotations
 
 import argparse
+import http.client
 import shutil
 import sys
 import urllib.error
@@ -147,7 +148,7 @@ def download(url: str, unfinished: Path, copies: int) -> None:
         if error.code != 416:  # there is nothing after what is here: it was whole
             raise PlacesError(f"{url}: the server answers {error.code} {error.reason}") from error
         return
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise PlacesError(f"{url}: {error}. The same command goes on where this one stopped") from error
     have = unfinished.stat().st_size
     if have < total:
@@ -168,7 +169,7 @@ def need_space(folder: Path, needed: int) -> None:
 
 def unpack_tar(tar: Path, folder: Path) -> None:
     """Unpack a tar's only top folder as `folder`, all or nothing."""
-    stage = folder.with_name(".unpacking")
+    stage = folder.with_name(f".{folder.name}.unpacking")  # others may be unpacking other splits
     shutil.rmtree(stage, ignore_errors=True)
     extract_archive(tar, stage)
     tops = [path for path in stage.iterdir() if path.is_dir()]

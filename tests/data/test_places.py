@@ -9,9 +9,11 @@ import re
 import runpy
 import shlex
 import shutil
+import socketserver
 import subprocess
 import sys
 import tarfile
+import threading
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,12 +224,43 @@ def test_an_answer_that_is_no_file_is_an_error(server, tmp_path, capsys):
     assert "the server answers 503" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP at all\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\nhalf"]
+)
+def test_an_answer_that_is_no_http_is_an_error(torchvision_knows, tmp_path, monkeypatch, capsys, answer):
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setattr(Places365, "_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}/")
+        assert fetch(tmp_path) == 1
+    assert "The same command goes on where this one stopped" in capsys.readouterr().err
+
+
 def test_unpacking_that_was_cut_off_is_begun_again(stand_in, tmp_path):
-    (tmp_path / ".unpacking" / "val_large").mkdir(parents=True)
-    (tmp_path / ".unpacking" / "val_large" / "half.jpg").write_bytes(b"x")
+    (tmp_path / ".val_large.unpacking" / "val_large").mkdir(parents=True)
+    (tmp_path / ".val_large.unpacking" / "val_large" / "half.jpg").write_bytes(b"x")
     assert fetch(tmp_path, "--stand-in", str(stand_in), "--unpack", size="large") == 0
     assert len(list((tmp_path / "val_large").iterdir())) == 20
-    assert not (tmp_path / ".unpacking").exists()
+    assert not (tmp_path / ".val_large.unpacking").exists()
+
+
+def test_two_splits_may_be_unpacked_at_a_time(stand_in, tmp_path, monkeypatch):
+    extract, names = places.extract_archive, ["val_large", "val_256"]
+
+    def in_the_middle(tar, stage):
+        extract(tar, stage)
+        if names:
+            places.unpack_tar(stand_in / f"{names[0]}.tar", tmp_path / names.pop(0))
+
+    monkeypatch.setattr(places, "extract_archive", in_the_middle)
+    places.unpack_tar(stand_in / "test_256.tar", tmp_path / "test_256")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test_256", "val_256", "val_large"]
+    assert all(len(list(path.iterdir())) == 20 for path in tmp_path.iterdir())
 
 
 # --- check
