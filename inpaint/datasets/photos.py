@@ -19,7 +19,7 @@ from inpaint.images import SUFFIXES, ImageError, decode_rgb
 
 from .index import TarIndex, index_tar, is_photo
 from .names import PathNames, TextList, repeated_names
-from .storage import LocalFile, LostError, RemoteFile, expand_paths, expand_urls, is_url
+from .storage import LocalFile, LostError, RemoteFile, expand_paths, expand_urls, is_url, source_label
 
 DEFAULT_CACHE_BYTES = 4 * 1024**3
 """Decoded photos kept in memory unless the caller says otherwise: some 12,000 photos of 384×288 pixels."""
@@ -206,7 +206,7 @@ def open_photos(source: Source | Sequence[Source]) -> PhotoSet:
     if not any(map(len, parts)):
         looked = f"looked for {', '.join(SUFFIXES)} and .tar"
         reasons = "".join(f"; {name}: {reason}" for name, reason in broken.items())
-        listed = ", ".join(_shown(one) for one in sources) or "an empty list of sources"
+        listed = ", ".join(source_label(one) for one in sources) or "an empty list of sources"
         raise ValueError(f"{listed}: no photo here ({looked}){reasons}")
     _make_distinct(parts)
     return PhotoSet(parts, broken)
@@ -268,7 +268,7 @@ def _find(source: Source, broken: dict[str, str]) -> list[_Part | _Shard]:
 def _find_by_url(pattern: str) -> list[_Part | _Shard]:
     files = [RemoteFile(url) for url in expand_urls(pattern)]
     if not files:
-        raise FileNotFoundError(f"{_shown(pattern)}: no shard fits this")
+        raise FileNotFoundError(f"{source_label(pattern)}: no shard fits this")
     for file in files:
         if not _is_shard(file.label):
             raise ValueError(
@@ -396,10 +396,6 @@ def _make_distinct(parts: Sequence[_Part]) -> None:
 def _check_size(size: int) -> None:
     if size > MAX_FILE_BYTES:
         raise ImageError(f"{size / 1e9:.1f} GB are no photo (at most {MAX_FILE_BYTES / 1e9:.1f} GB are read)")
-
-
-def _shown(source: Source) -> str:
-    return RemoteFile(str(source)).label if is_url(source) else str(source)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ import itertools
 import logging
 import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
 
@@ -23,6 +25,10 @@ is gone should not hold up the run for long."""
 _NO_RANGES = "the server does not serve ranges of bytes; put simplecache:: in front of the URL"
 _PATTERN = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_USER = re.compile(r"//([^/?#\s]*)@")
+# A query goes on to the next space; the quote, bracket or full stop that ends it belongs to the sentence.
+_QUERY = re.compile(r"""(?:(://[^\s?]*)\?|\?(?=[^\s=]+=))\S*?(?=['")\]>.,;:]*(?:\s|$))""")
+_SHORTEST_SECRET = 4  # characters; what is shorter would be found in every other word
 
 Result = TypeVar("Result")
 
@@ -84,10 +90,13 @@ class RemoteFile:
 
     url: str
 
+    def __repr__(self) -> str:
+        return f"RemoteFile({self.label!r})"
+
     @property
     def label(self) -> str:
         """The URL without what may be secret in it: a password, the signature of a signed URL."""
-        return re.sub(r"//[^/@]*@", "//", self.url.partition("?")[0])
+        return source_label(self.url)
 
     @property
     def stem(self) -> str:
@@ -101,7 +110,7 @@ class RemoteFile:
 
     def size_and_version(self) -> tuple[int, str]:
         """Its bytes, and a text that changes when the object does, as far as the store tells."""
-        info = self._patiently(lambda system, path: system.info(path))
+        info = _patiently(self.url, lambda system, path: system.info(path))
         if info.get("size") is None:
             raise OSError(f"{self.label}: the server does not say how large it is")
         # Stores call it by many names; what they do not know is not there.
@@ -117,34 +126,17 @@ class RemoteFile:
             with system.open(path, "rb") as stream:
                 return work(stream)
 
-        return self._patiently(work_there)
+        return _patiently(self.url, work_there)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset`, or fewer where it ends before.
 
         LostError if it is not there, or not to be reached in several attempts.
         """
-        data = self._patiently(lambda system, path: system.cat_file(path, offset, offset + size))
+        data = _patiently(self.url, lambda system, path: system.cat_file(path, offset, offset + size))
         if len(data) > size:
             raise OSError(f"{self.label}: {_NO_RANGES}")
         return data
-
-    def _patiently(self, work: Callable[[Any, str], Result]) -> Result:
-        system, path = file_system(self.url)
-        for wait in (*WAITS, None):
-            try:
-                return work(system, path)
-            except FileNotFoundError as error:
-                raise LostError(f"{self.label}: there is no such shard") from error
-            except Exception as error:  # every store has exceptions of its own
-                reason = f"{self.label}: {error or type(error).__name__}"
-                if _is_final(error):
-                    raise OSError(reason) from error
-                if wait is None:
-                    raise LostError(f"{reason} (tried {len(WAITS) + 1} times)") from error
-                logger.info("%s; trying again in %g s", reason, wait)
-                time.sleep(wait)
-        raise AssertionError("unreachable")
 
 
 def is_url(source: object) -> bool:
@@ -158,11 +150,33 @@ def file_system(url: str) -> tuple[Any, str]:
         return url_to_fs(url)
     except ImportError as error:
         raise ValueError(
-            f"{url}: {error}. Install what reads such URLs: pip install 'fsspec[http]' for https://, "
-            "'fsspec[s3]' for s3://, 'fsspec[gcs]' for gs://"
-        ) from error
+            f"{source_label(url)}: {without_secrets(str(error), url)}. Install what reads such URLs: "
+            "pip install 'fsspec[http]' for https://, 'fsspec[s3]' for s3://, 'fsspec[gcs]' for gs://"
+        ) from _printable(error, url)
     except ValueError as error:
-        raise ValueError(f"{url}: {error}") from error
+        raise ValueError(f"{source_label(url)}: {without_secrets(str(error), url)}") from _printable(
+            error, url
+        )
+
+
+def source_label(source: str | Path) -> str:
+    """What a source of photos may be called in messages and files: a path as it is, a URL without secrets."""
+    return _USER.sub("//", str(source).partition("?")[0]) if is_url(source) else str(source)
+
+
+def without_secrets(text: str, url: str) -> str:
+    """A text, such as an error's, without what is secret in this URL, or in any other URL that it tells."""
+    query = url.partition("?")[2]
+    users = _USER.findall(url)
+    values = [pair.partition("=")[2] for pair in query.split("&")]
+    secrets = {query, *values, *users, *(user.partition(":")[2] for user in users)}
+    secrets |= {unquote(secret) for secret in secrets}
+    text = text.replace(url, source_label(url))
+    text = _USER.sub("//", _QUERY.sub(r"\1", text))
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "…")
+    return text
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -178,7 +192,9 @@ def expand_braces(pattern: str) -> list[str]:
         elif found:
             first, last = int(found[1]), int(found[2])
             if last < first:
-                raise ValueError(f"{pattern}: {{{text}}} runs backwards; write the smaller number first")
+                raise ValueError(
+                    f"{source_label(pattern)}: {{{text}}} runs backwards; write the smaller number first"
+                )
             choices.append([str(one).zfill(len(found[1])) for one in range(first, last + 1)])
         else:
             choices.append(text.split(","))
@@ -195,24 +211,77 @@ def expand_paths(pattern: str) -> list[str]:
 
 
 def expand_urls(pattern: str) -> list[str]:
-    """The URLs that braces and `*` stand for; what `*` finds is asked of the store, and sorted."""
+    """The URLs that braces and `*` stand for; what `*` finds is asked of the store, and sorted.
+
+    FileNotFoundError where the store, or the folder in it, is not to be reached.
+    """
     urls = []
     for url in expand_braces(pattern):
         if "*" not in url:
             urls.append(url)
             continue
         chain, _, last = url.rpartition("::")
-        system, path = file_system(last)
-        found = sorted(system.unstrip_protocol(one) for one in system.glob(path))
-        urls += [f"{chain}::{one}" if chain else one for one in found]
+        try:
+            found = _patiently(last, lambda system, path: [*map(system.unstrip_protocol, system.glob(path))])
+        except LostError as error:
+            raise FileNotFoundError(str(error)) from error
+        urls += [f"{chain}::{one}" if chain else one for one in sorted(found)]
     return urls
 
 
-def _is_final(error: Exception) -> bool:
+def _patiently(url: str, work: Callable[[Any, str], Result]) -> Result:
+    """What `work` makes of the URL's file system and path; LostError, or OSError where that is final."""
+    system, path = file_system(url)
+    label = source_label(url)
+    for wait in (*WAITS, None):
+        try:
+            return work(system, path)
+        except Exception as error:  # every store has exceptions of its own
+            reason = _reason(error)
+            cause = _printable(error, url)
+            if isinstance(reason, FileNotFoundError):
+                raise LostError(f"{label}: there is no such shard") from cause
+            told = f"{label}: {without_secrets(str(reason), url) or type(reason).__name__}"
+            if _is_final(reason):
+                raise OSError(told) from cause
+            if wait is None:
+                raise LostError(f"{told} (tried {len(WAITS) + 1} times)") from cause
+            logger.info("%s; trying again in %g s", told, wait)
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def _printable(error: Exception, url: str) -> Exception | None:
+    """The error, where nothing secret is printed with it and with what led to it."""
+    text = "".join(traceback.format_exception(error))
+    return error if without_secrets(text, url) == text else None
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The error, or what it hides: over HTTP fsspec says of every failure that the file is not there."""
+    while isinstance(error, FileNotFoundError):
+        hidden = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        # A LookupError is a store's own table, in which the name is not.
+        if hidden is None or isinstance(hidden, LookupError) or _status(hidden) in (404, 410):
+            break
+        error = hidden
+    return error
+
+
+def _is_final(error: BaseException) -> bool:
     """Whether asking once more cannot help."""
-    status = getattr(error, "status", None)  # of aiohttp: the answers 4xx say that the question was wrong
-    if isinstance(status, int):
+    status = _status(error)  # the answers 4xx say that the question was wrong
+    if status is not None:
         return 400 <= status < 500 and status not in (408, 425, 429)
     return isinstance(
         error, PermissionError | IsADirectoryError | NotImplementedError | ValueError | TypeError
     )
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of the HTTP answer behind an error, as aiohttp, Azure's or Amazon's library has it."""
+    status = getattr(error, "status", getattr(error, "status_code", None))
+    answer = getattr(error, "response", None)
+    if status is None and isinstance(answer, dict):
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status if isinstance(status, int) else None

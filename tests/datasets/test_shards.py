@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import traceback
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -22,7 +23,7 @@ from PIL import Image
 from range_server import serve
 
 from inpaint.datasets import PhotoCache, PhotoSet, TrainingBatches, open_photos, storage
-from inpaint.datasets.storage import RemoteFile, expand_braces, expand_urls
+from inpaint.datasets.storage import RemoteFile, expand_braces, expand_urls, source_label, without_secrets
 from inpaint.images import ImageError, decode_rgb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,10 +209,61 @@ def test_the_package_that_a_url_needs_is_named(monkeypatch):
         open_photos("s3://bucket/a.tar")
 
 
+@pytest.mark.parametrize("error", [ImportError, ValueError])
+def test_a_url_that_cannot_be_read_is_told_without_its_secrets(monkeypatch, error):
+    def refuses(url: str):
+        raise error(f"cannot read {url}")
+
+    monkeypatch.setattr(storage, "url_to_fs", refuses)
+    for name in ("a.tar", "*.tar"):
+        with pytest.raises(ValueError, match=r"https://h/.*cannot read https://h/") as caught:
+            open_photos(f"https://ann:PASSWORD@h/{name}?X-Sig=SECRET")
+        assert_no_secret("".join(traceback.format_exception(caught.value)))
+    with pytest.raises(ValueError, match="backwards") as caught:
+        open_photos("https://ann:PASSWORD@h/{3..1}.tar?X-Sig=SECRET")
+    assert_no_secret(str(caught.value))
+
+
+def assert_no_secret(text: str) -> None:
+    # The lines of this file in a traceback are not meant.
+    told = [line for line in text.splitlines() if "open_photos(" not in line]
+    assert not [line for line in told if "SECRET" in line or "PASSWORD" in line]
+
+
 def test_secrets_in_a_url_are_not_shown():
     file = RemoteFile("https://ann:secret@host/a/places-000001.tar?signature=secret")
     assert file.label == "https://host/a/places-000001.tar"
     assert file.stem == "places-000001"
+    assert "secret" not in repr(file)
+
+
+def test_the_label_of_a_source_tells_no_secrets():
+    signed = "simplecache::https://ann:pa@ss@host/{0..9}.tar?X-Amz-Signature=SECRET"
+    assert source_label(signed) == "simplecache::https://host/{0..9}.tar"
+    assert source_label("s3://bucket/a@2.tar") == "s3://bucket/a@2.tar"
+    # In a path nothing is secret, and all of it may be the name.
+    assert source_label("/photos/a@b?c=d.tar") == "/photos/a@b?c=d.tar"
+    assert source_label(Path("photos")) == "photos"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("403, message='Forbidden', url='http://h/a.tar?X-Sig=SECRET'", "403, message='Forbidden', url='http://h/a.tar'"),
+        ("url=\"http://h/a?it's=SECRET\", and on", 'url="http://h/a", and on'),
+        ("(https://ann:SECRET@h/a.tar?SECRET).", "(https://h/a.tar)."),
+        ("moved to https://elsewhere/b?X-Other=SECRET today", "moved to https://elsewhere/b today"),
+        ("zip://a::https://bob:SECRET@h/b.zip", "zip://a::https://h/b.zip"),
+        ("/a.tar?X-Sig=SECRET: timed out", "/a.tar: timed out"),
+        ("'HIDDEN/KEY' is not signed, ann:PASSWORD neither", "'…' is not signed, … neither"),
+        ("password PASSWORD, key HIDDEN%2FKEY", "password …, key …"),
+        ("Is it there? a=b", "Is it there? a=b"),
+        ("reset by peer", "reset by peer"),
+    ],
+)  # fmt: skip
+def test_secrets_in_an_errors_text_are_not_shown(text, expected):
+    url = "https://ann:PASSWORD@h/a.tar?X-Sig=HIDDEN%2FKEY&n=1"
+    assert without_secrets(text, url) == expected
 
 
 def test_urls_of_a_chain_keep_it(memory):
@@ -244,8 +296,8 @@ class Stumbling:
 class AnswerError(Exception):
     """As aiohttp has it: no OSError, and the status in an attribute."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"status {status}")
+    def __init__(self, status: int, text: str = "") -> None:
+        super().__init__(text or f"status {status}")
         self.status = status
 
 
@@ -269,6 +321,93 @@ def test_a_shard_that_stays_out_of_reach_is_given_up_as_a_whole(memory, monkeypa
     assert store.calls == 4  # by the first photo; the others did not ask
     assert list(photos.broken) == ["memory://store/places-000000.tar"]
     assert photos.read_bytes(3) == PHOTOS["class/03.png"]
+
+
+def hiding(error: Exception | None) -> FileNotFoundError:
+    """What fsspec makes over HTTP of every failure to tell a file's size."""
+    missing = FileNotFoundError("http://store/a.tar?X-Sig=SECRET")
+    missing.__cause__ = error
+    return missing
+
+
+def failing_info(monkeypatch, failures: int, error: Exception) -> list[str]:
+    """Make `info` of fsspec's memory fail; returns the calls."""
+    calls: list[str] = []
+    whole = MemoryFileSystem.info
+
+    def info(system, path, **others):
+        calls.append(path)
+        if len(calls) <= failures:
+            raise error
+        return whole(system, path, **others)
+
+    monkeypatch.setattr(MemoryFileSystem, "info", info)
+    return calls
+
+
+@pytest.mark.parametrize("error", [AnswerError(503), TimeoutError(), ConnectionResetError("reset")])
+def test_a_shard_said_to_be_missing_for_a_reason_that_may_pass_is_asked_for_again(memory, monkeypatch, error):
+    calls = failing_info(monkeypatch, 3, hiding(error))
+    photos = open_photos("memory://store/places-000000.tar")
+    assert len(photos) == 3
+    assert photos.broken == {}
+    assert len(calls) == 4
+
+
+def test_a_shard_said_to_be_missing_that_is_refused_is_told_so(memory, monkeypatch):
+    calls = failing_info(monkeypatch, 1, hiding(AnswerError(403)))
+    photos = open_photos("memory://store/places-{000000..000001}.tar")
+    assert photos.broken == {"memory://store/places-000000.tar": "status 403"}
+    assert len(calls) == 2
+
+
+class AmazonError(Exception):
+    response = {"ResponseMetadata": {"HTTPStatusCode": 404}}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("error", [None, AnswerError(404), AnswerError(410), KeyError("a"), AmazonError()])
+def test_a_shard_that_is_missing_is_not_asked_for_again(memory, monkeypatch, error):
+    calls = failing_info(monkeypatch, 1, hiding(error))
+    with pytest.raises(FileNotFoundError, match=r"places-000000\.tar: there is no such shard"):
+        open_photos("memory://store/places-000000.tar")
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_secrets_reach_neither_the_log_nor_messages(memory, monkeypatch, caplog, status):
+    error = AnswerError(status)
+    error.args = (f"{status}, url='http://store/a.tar?X-Sig=SECRET'",)
+    photos = open_photos("memory://store/places-{000000..000001}.tar")
+    Stumbling(monkeypatch, 4, error)
+    with caplog.at_level(logging.INFO, "inpaint.datasets"), pytest.raises(ImageError) as caught:
+        photos.read(0)
+    told = "".join(traceback.format_exception(caught.value))
+    assert f"{status}, url='http://store/a.tar'" in told
+    assert_no_secret(told + caplog.text + str(photos.broken))
+    assert len(photos.broken) == 1
+
+
+def test_an_error_without_text_is_told_by_its_kind(memory, monkeypatch):
+    photos = open_photos("memory://store/places-000000.tar")
+    Stumbling(monkeypatch, 4, TimeoutError())
+    with pytest.raises(ImageError, match="TimeoutError"):
+        photos.read(0)
+
+
+def test_a_pattern_is_asked_for_again_and_told_without_secrets(memory, monkeypatch):
+    calls, whole = [], MemoryFileSystem.glob
+
+    def glob(system, path, **others):
+        calls.append(path)
+        if len(calls) != 4:
+            raise AnswerError(503 if len(calls) < 4 else 403, "http://store/?X-Sig=SECRET")
+        return whole(system, path, **others)
+
+    monkeypatch.setattr(MemoryFileSystem, "glob", glob)
+    assert len(open_photos("memory://store/places-*.tar")) == 12
+    with pytest.raises(OSError, match=r"places-\*\.tar: http://store/") as caught:
+        open_photos("memory://store/places-*.tar")
+    assert_no_secret("".join(traceback.format_exception(caught.value)))
 
 
 @pytest.mark.parametrize("error", [AnswerError(403), AnswerError(416), PermissionError("no")])
@@ -375,6 +514,16 @@ def test_shards_over_http_are_read_by_ranges(http, shards):
         with pytest.raises(ImageError, match="there is no such shard"):
             photos.read(0)
         assert list(photos.broken) == [server.url + "places-000000.tar"]
+
+
+def test_a_server_that_stumbles_while_shards_are_indexed(http, shards):
+    with serve(shards) as server:
+        server.failures = 2  # fsspec asks with HEAD and then with GET, and takes both for a missing file
+        assert len(open_photos(server.url + "places-000000.tar")) == 3
+        server.failures = 100
+        with pytest.raises(FileNotFoundError, match=r"503.* \(tried 4 times\)") as caught:
+            open_photos(server.url + "places-000001.tar?X-Sig=SECRET")
+        assert_no_secret("".join(traceback.format_exception(caught.value)))
 
 
 def test_a_server_without_ranges_is_named_with_the_remedy(http, shards):
