@@ -24,10 +24,11 @@ On all GPUs of a machine, started again after a failure up to three times, each 
     torchrun --nproc-per-node gpu --max-restarts 3 train.py --data photos/train --output runs/big --resume
 
 On two to four hosts, the same command on each; it goes on with those that are there. The batch is the
-schedule's, whatever their number; --accumulate 2 works through it in two parts, to save memory:
+schedule's, whatever number of processes divides it; --accumulate 2 works through it in two parts, to save
+memory, and the number of processes times 2 has to divide it:
 
     torchrun --nnodes 2:4 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \
-        train.py --data photos/train --output runs/big --resume --schedule 256x64:100000 --accumulate 2
+        train.py --data photos/train --output runs/big --resume --schedule 256x192:100000 --accumulate 2
 
 Curves: tensorboard --logdir runs
 """
@@ -66,19 +67,24 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
-    # Imported only now: a wrong flag is answered at once, without waiting for torch.
+    # Imported only now: a wrong flag is answered sooner.
+    import torch
+
     from inpaint.training.checkpoint import CheckpointError
     from inpaint.training.distributed import LostProcessError
     from inpaint.training.output import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
     told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)
+    told += (PermissionError, torch.OutOfMemoryError)
     try:
         with logging_redirect_tqdm():
             stop = train(settings)
     except told as error:
         logging.getLogger("inpaint.training").error("%s", error)
         return 1
+    except KeyboardInterrupt:  # before the first step, or a second time
+        return 130
     return 130 if stop is Stop.INTERRUPTED else 0
 
 

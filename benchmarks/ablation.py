@@ -135,25 +135,55 @@ def config_of(budget: Budget, network: str, upsampler: str) -> dict[str, Any]:
 def run_all(arguments: argparse.Namespace) -> int:
     """Train and score what is left, until all is done or the time is over."""
     budget = BUDGETS[arguments.budget]
-    started = time.monotonic()
+    done = {record_name(record) for record in finished_runs(budget, arguments.scores)}
+    started, failed = time.monotonic(), 0
     for run in runs_of(budget):
         scores = arguments.scores / f"{run.name}.json"
         with claimed(arguments.work / run.name) as is_ours:
-            if not is_ours or scores.exists():
+            if not is_ours or run.name in done or scores.exists():
                 continue
             left = arguments.minutes - (time.monotonic() - started) / 60
             if left < 1:
                 print("the time is over; the same command goes on")
                 return 0
             print(f"{run.name}: training", flush=True)
-            if not train(run, budget, arguments, left):
+            try:
+                finished = train(run, budget, arguments, left)
+            except subprocess.CalledProcessError as error:
+                log = arguments.work / run.name / "log.txt"
+                print(
+                    f"{run.name}: train.py ended with {error.returncode}, {log} says why; going on",
+                    flush=True,
+                )
+                failed += 1
+                continue
+            if not finished:
                 print(f"{run.name}: stopped before its end; the same command goes on")
                 return 0
             record = score(run, budget, arguments)
             arguments.scores.mkdir(parents=True, exist_ok=True)
             write_atomically(scores, (json.dumps(record, indent=1) + "\n").encode())
             print(f"{run.name}: {record['scores']['psnr']:.3f} dB", flush=True)
-    return 0
+    return min(failed, 1)
+
+
+def finished_runs(budget: Budget, folder: Path) -> list[dict[str, Any]]:
+    """The records in `folder`; raises ValueError where one is not of this budget."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    for record in records:
+        network, upsampler = record["network"], record["upsampler"]
+        config = json.loads(json.dumps(build_network(config_of(budget, network, upsampler)).config))
+        made = (record["schedule"], record["settings"], record["config"])
+        if made != (budget.schedule, " ".join(budget.settings), config):
+            raise ValueError(
+                f"{folder}: the scores of {record_name(record)} are of another budget; give another --scores"
+            )
+    return records
+
+
+def record_name(record: Mapping[str, Any]) -> str:
+    """The name of the run that a record is of."""
+    return Run(record["network"], record["upsampler"], record["seed"]).name
 
 
 @contextmanager
@@ -184,7 +214,14 @@ def train(run: Run, budget: Budget, arguments: argparse.Namespace, minutes: floa
     if arguments.threads:
         environment["OMP_NUM_THREADS"] = str(arguments.threads)
     with (output / "log.txt").open("a") as log:
-        subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # it has been interrupted as well, and writes its checkpoint
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, command)
     steps = sum(int(stage.rpartition(":")[2]) for stage in budget.schedule.split(","))
     _, facts = load_weights(output / "last.safetensors")
     return int(facts["step"]) == steps
@@ -204,7 +241,7 @@ def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, 
         "network": run.network,
         "upsampler": run.upsampler,
         "seed": run.seed,
-        "config": config,
+        "config": json.loads(json.dumps(config)),
         "schedule": budget.schedule,
         "settings": " ".join(budget.settings),
         "scores": summary["network"],
@@ -226,15 +263,12 @@ def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, 
 def print_table(arguments: argparse.Namespace) -> int:
     """Print what the finished runs say."""
     budget = BUDGETS[arguments.budget]
-    records = [json.loads(path.read_text()) for path in sorted(arguments.scores.glob("*.json"))]
-    known = {run.name for run in runs_of(budget)}
-    records = [r for r in records if Run(r["network"], r["upsampler"], r["seed"]).name in known]
+    records = finished_runs(budget, arguments.scores)
     if not records:
         print(f"{arguments.scores}: no finished run yet", file=sys.stderr)
         return 1
-    if len({(r["holes_sha256"], r["schedule"], r["settings"]) for r in records}) > 1:
-        print("the runs in the table had different budgets or holes: score them again", file=sys.stderr)
-        return 1
+    if len({record["holes_sha256"] for record in records}) > 1:
+        raise ValueError(f"{arguments.scores}: the runs were scored on different photos or holes")
     sections = []
     for network in budget.networks:
         groups = {
@@ -363,13 +397,12 @@ def main() -> int:
     parser.add_argument(
         "--scores",
         type=Path,
-        default=ROOT / "benchmarks/results/ablation",
-        help="folder of the finished runs' scores (default: %(default)s)",
+        help="folder of the finished runs' scores (default: benchmarks/results/ablation/BUDGET)",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--data", nargs="+", help="photos to train on, as in train.py")
     run.add_argument("--val-data", nargs="+", help="photos to score on")
-    run.add_argument("--work", type=Path, default=ROOT / "runs/ablation", help="(default: %(default)s)")
+    run.add_argument("--work", type=Path, help="folder of the runs (default: runs/ablation/BUDGET)")
     run.add_argument("--minutes", type=float, default=math.inf, help="stop, to go on later, after these")
     run.add_argument("--threads", type=int, default=0, help="CPU threads of a run (default: train.py's)")
     run.add_argument("--cache-gib", type=float, default=4.0, help="decoded photos kept by a run")
@@ -377,13 +410,18 @@ def main() -> int:
     table.add_argument("--seconds", type=float, default=10.0, help="least time for each step's time")
     table.add_argument("--output", type=Path, metavar="FILE.md", help="write the table here too")
     arguments = parser.parse_args()
-    if arguments.command == "table":
-        return print_table(arguments)
-    if not arguments.data or not arguments.val_data:
+    arguments.scores = arguments.scores or ROOT / "benchmarks/results/ablation" / arguments.budget
+    arguments.work = arguments.work or ROOT / "runs/ablation" / arguments.budget
+    if arguments.command == "run" and not (arguments.data and arguments.val_data):
         parser.error("run needs --data and --val-data")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    return run_all(arguments)
+    try:
+        return print_table(arguments) if arguments.command == "table" else run_all(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

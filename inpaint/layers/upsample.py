@@ -233,7 +233,7 @@ class DySampleUpsample(Upsampler):
     A 1×1 convolution predicts for each output pixel, and for each of up to four groups of channels, how far
     from its own place to sample: a quarter of what it says, in source pixels, so that neighbouring points
     hardly cross. With valid the samples are weighed by it, as in masked bilinear interpolation, and v' is the
-    groups' mean.
+    groups' mean, as CARAFE's is: a group none of whose samples is known is 0 there.
     """
 
     def __init__(self, channels: int, scale: int = 2, groups: int = 4) -> None:

@@ -111,6 +111,7 @@ class Adversary:
         self.smallest = int(self.network.smallest)  # type: ignore[arg-type]
         self._world = world
         self._autocast = autocast
+        self._penalty: Tensor | None = None  # the last one
 
     def charge(self, filled: Tensor, mask: Tensor) -> Tensor:
         """The network's adversarial term for its composites [N, 3, H, W]; charges it alone."""
@@ -135,17 +136,21 @@ class Adversary:
                 penalty = gradient_penalty(self.network(image, mask), image)
             # Half of γ, and for the steps without it, too.
             loss = loss + 0.5 * self.settings.r1 * self.settings.r1_every * penalty
-            terms["r1"] = penalty.detach()
+            self._penalty = penalty.detach()
+        if self._penalty is not None:  # in every step, or curves of every 20th would hardly show it
+            terms["r1"] = self._penalty
         return loss, terms
 
-    def update(self, rate: float) -> None:
-        """One step of the optimiser at `rate` times its peak learning rate; gradients are used up."""
+    def update(self, rate: float) -> Tensor:
+        """One step of the optimiser at `rate` times its peak rate; the norm of the gradients it used up."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.settings.lr
         # By hand: DistributedDataParallel does not take gradients of gradients.
         self._world.average_gradients(self.network.parameters())
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), math.inf)  # changes nothing
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def _logits(self, image: Tensor, mask: Tensor) -> Tensor:
         with self._autocast():

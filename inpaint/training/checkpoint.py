@@ -125,6 +125,8 @@ def save_sharded_checkpoint(
     all shares are on the disk. Raises in all processes: CheckpointError where a share cannot be written, and
     OSError where the folder cannot be finished.
     """
+    # Of batch normalisation each process has statistics of its own until the next forward pass.
+    world.share_buffers(modules.values())
     tensors = collect_tensors(modules, optimizers)
     path = folder / f"step-{step:08d}"
     partial = folder / f".{path.name}.partial"

@@ -76,6 +76,18 @@ class World:
         for gradient, mean in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
+    def agree(self, fine: bool) -> bool:
+        """Whether all processes say so; the same answer in all of them."""
+        return self.mean(torch.tensor(float(fine), device=self.device)).item() == 1
+
+    def share_buffers(self, modules: Iterable[nn.Module]) -> None:
+        """Make the modules' buffers, such as running statistics, those of the main process in all of them."""
+        if self.size == 1:
+            return
+        for module in modules:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
     def from_main(self, act: Callable[[], Result]) -> Result:
         """What `act` returns, called in the main process alone while the others wait for it.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger("inpaint.training")
@@ -16,9 +19,9 @@ class OutputError(RuntimeError):
 
 def prepare_output(folder: Path) -> None:
     """Make `folder` if it is missing, and write a little into it; raises OutputError where that fails."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"--output {folder} is a file: name a folder")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"--output {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"can this be written?")
@@ -27,6 +30,22 @@ def prepare_output(folder: Path) -> None:
             f"--output {folder} cannot be written ({error.strerror}): permit writing there, make room, or "
             "name another folder"
         ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of `folder` while this process lives; raises OutputError where one is in it."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"--output {folder}: another run writes there; wait for it, or name another folder"
+            ) from None
+        yield
 
 
 def remove_leftovers(folder: Path) -> None:

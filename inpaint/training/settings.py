@@ -287,6 +287,8 @@ class TrainSettings:
                 raise ValueError(f"{flag_name(name)} must lie between 0 and 1, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"--betas must be two numbers from 0 to below 1, got {self.betas}")
+        if not all(map(math.isfinite, self.crop_scale)) or self.crop_scale[0] > self.crop_scale[1]:
+            raise ValueError(f"--crop-scale must be two numbers, the lower first, got {self.crop_scale}")
         choices = {
             "precision": ("bf16", "fp32"),
             "batch_norm": ("own", "sync"),
@@ -313,6 +315,10 @@ def settings_from_json(values: Mapping[str, Any]) -> TrainSettings:
     """The settings that `TrainSettings.to_json` wrote; names of other versions are an error."""
     hints = typing.get_type_hints(TrainSettings)
     unknown = sorted(set(values) - set(hints))
+    for name in {"loss", "adversary"} & set(values):
+        unknown += sorted(
+            f"{name}.{part}" for part in set(values[name]) - set(typing.get_type_hints(hints[name]))
+        )
     if unknown:
         raise ValueError(f"unknown settings {', '.join(unknown)}: they were written by another version")
     return TrainSettings(**{name: _from_json(hints[name], value) for name, value in values.items()})

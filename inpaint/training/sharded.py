@@ -2,7 +2,8 @@
 
 Its own formats keep their table of contents in a pickle, which this program never reads. Its reader and
 writer of Hugging Face's layout work without: each file is a safetensors file that says what it holds. The
-tensors here are the same in all processes (data-parallel training), and its planner deals them out by size.
+tensors given to it are the same in all processes (data-parallel training; `World.share_buffers` for what
+is not), and its planner deals them out by size.
 """
 
 from __future__ import annotations

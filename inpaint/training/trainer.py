@@ -7,6 +7,7 @@ as an uninterrupted one, where the kernels are deterministic (CPU).
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import json
@@ -14,8 +15,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches, open_photos, open_photos_in_turn
+from inpaint.datasets.storage import source_label
 from inpaint.losses import InpaintingLoss, build_backbone, composite
 from inpaint.training.adversary import Adversary, Phase
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
@@ -39,7 +41,7 @@ from inpaint.training.checkpoint import (
 from inpaint.training.distributed import World, join_world, without_sum
 from inpaint.training.logging import RunLog
 from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
-from inpaint.training.output import OutputError, prepare_output, remove_leftovers
+from inpaint.training.output import OutputError, locked, prepare_output, remove_leftovers
 from inpaint.training.settings import Stage, TrainSettings, essential_differences, settings_from_json
 from inpaint.training.sharded import check_sharding
 from inpaint.training.signals import signals_noted
@@ -83,6 +85,8 @@ def train(settings: TrainSettings) -> Stop:
             logger.setLevel(logging.WARNING)
         torch.manual_seed(settings.seed)
         photos = open_photos_in_turn(list(settings.data), world.group)
+        if photos.broken and world.is_main:
+            _warn_of("files cannot be opened and are left out", photos.broken)
         network = build_training_network(settings)
         return Trainer(settings, network, photos, world).run()
 
@@ -96,7 +100,10 @@ def build_training_network(settings: TrainSettings) -> nn.Module:
     config = {**PRESETS[settings.network], **settings.network_config}
     if settings.upsampler is not None:
         config["upsampler"] = settings.upsampler
-    network = build_network(config)
+    try:
+        network = build_network(config)
+    except TypeError as error:
+        raise ValueError(f"--network-config: {config} cannot be built ({error})") from error
     if settings.init is not None:
         started, _ = load_weights(settings.init)
         try:
@@ -153,7 +160,7 @@ class Trainer:
         self._loss = InpaintingLoss(settings.loss, backbone, self._autocast).to(world.device)
         cache = PhotoCache(photos, int(settings.cache_gib * 2**30))
         self._batches = [self._batches_of(stage, cache) for stage in settings.schedule.stages]
-        self._photos_digest = _digest(photos.names)
+        self._photos_digest = self._agreed_digest(photos)
         self._start()
         self._encoder_norm = EncoderBatchNorm(self.network)
         if settings.finetune_steps and not self._encoder_norm:
@@ -169,19 +176,17 @@ class Trainer:
             logger.info("nothing left to do: step %d of %d is done", self.step, schedule.steps)
             return Stop.FINISHED
         self.world.from_main(self._prepare_validation)
-        try:
-            log = RunLog(self._output, schedule, self.step, enabled=self.world.is_main)
-            with closing(log), signals_noted() as received, closing(self._batches_from(self.step)) as batches:
-                stop = self._loop(batches, log, received)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {self._output} ({error}); {self._last_checkpoint()}. Make room or permit "
-                "writing, then go on with --resume"
-            ) from error
+        with ExitStack() as stack:
+            self.world.from_main(lambda: stack.enter_context(locked(self._output)))
+            with self._writing():
+                log = RunLog(self._output, schedule, self.step, enabled=self.world.is_main)
+            stack.enter_context(closing(log))
+            received = stack.enter_context(signals_noted())
+            batches = stack.enter_context(closing(self._batches_from(self.step)))
+            stop = self._loop(batches, log, received)
         broken = {name: reason for batches in self._batches for name, reason in batches.broken.items()}
         if broken:
-            listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
-            logger.warning("%d broken files were left out:%s", len(broken), listed)
+            _warn_of("broken files were left out", broken)
         logger.info("stopped after step %d of %d: %s", self.step, schedule.steps, stop.value)
         return stop
 
@@ -197,16 +202,28 @@ class Trainer:
             log.advance(step, stage)
             wishes = {name: values.pop(name) > 0 for name in WISHES}  # of any process, known to all
             stop = self._agreed_stop(wishes, received)
-            if self.world.is_main and self.step % self.settings.log_every == 0:
-                log.scalars(self.step, values)
-            self._show(log, stop)
-            if stop or wishes["checkpoint"]:
-                self.save()
+            with self._writing():
+                if self.world.is_main and self.step % self.settings.log_every == 0:
+                    log.scalars(self.step, values)
+                self._show(log, stop)
+                if stop or wishes["checkpoint"]:
+                    self.save()
             since = time.monotonic()  # what is not training does not count
             if stop:
                 break
         assert stop is not None
         return stop
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the file system refuses into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self._output} ({error}); {self._last_checkpoint()}. Make room or permit "
+                "writing, then go on with --resume"
+            ) from error
 
     def _show(self, log: RunLog, stop: Stop | None) -> None:
         """Sample pictures and validation, if they are due."""
@@ -233,7 +250,7 @@ class Trainer:
                 loss, terms = self.adversary.blame(image, filled, mask, step)
                 (loss / len(images)).backward()
                 self._add(numbers, terms)
-            self.adversary.update(rate / self.settings.lr)
+            numbers["gradient/discriminator"] = self.adversary.update(rate / self.settings.lr)
         # The one transfer from the device in a step, after all its work has been queued.
         packed = torch.stack([*numbers.values()])
         packed = torch.cat([packed, packed.new_tensor(wishes())])
@@ -287,7 +304,7 @@ class Trainer:
         To be called in all processes; raises in all CheckpointError or, from the file system, OSError.
         """
         state: dict[str, Any] = {
-            "settings": self.settings.to_json(),
+            "settings": _without_secrets(self.settings).to_json(),
             "config": dict(self.network.config),  # type: ignore[arg-type]
             "photos": self._photos_digest,
             "best": self.best,
@@ -309,14 +326,15 @@ class Trainer:
             self._go_on_from(checkpoint)
 
     def _open_output(self) -> Checkpoint | None:
+        prepare_output(self._output)
         if list_checkpoints(self._checkpoints) and not self.settings.resume:
             raise CheckpointError(
                 f"{self._checkpoints} holds checkpoints of an earlier run: go on with --resume, or "
                 "give another --output"
             )
-        prepare_output(self._output)
-        for folder in (self._output, self._checkpoints):
-            remove_leftovers(folder)
+        with locked(self._output):
+            for folder in (self._output, self._checkpoints):
+                remove_leftovers(folder)
         if not self.settings.resume:
             return None
         checkpoint = read_newest_checkpoint(self._checkpoints)
@@ -341,7 +359,7 @@ class Trainer:
         checkpoint.restore(self._modules, self._optimizers)
         self.step = state["step"]
         # A score on other photos or holes is no mark to beat.
-        self.best = state["best"] if self.settings.same_validation(earlier) else None
+        self.best = state["best"] if _without_secrets(self.settings).same_validation(earlier) else None
         self._trained_seconds = state["trained_seconds"]
         logger.info("resumed from %s after step %d", checkpoint.path, self.step)
 
@@ -363,6 +381,16 @@ class Trainer:
                 f"--schedule: batches must be multiples of the {self.world.size} processes times "
                 f"--accumulate {parts}, got {odd[0]}"
             )
+
+    def _agreed_digest(self, photos: PhotoSet) -> str:
+        """A digest of the photos' names; ValueError in all processes where one has found other photos."""
+        own = _digest(photos.names)
+        if not self.world.agree(own == self.world.from_main(lambda: own)):
+            raise ValueError(
+                f"--data: the processes have found different photos, this one {len(photos)}: give all "
+                "hosts the same files under the same names"
+            )
+        return own
 
     def _check_adversary(self, adversary: Adversary) -> None:
         smallest = min(stage.size for stage in self.settings.schedule.stages)
@@ -477,6 +505,17 @@ class Trainer:
         facts = {"step": str(self.step), "hours": f"{self._trained_seconds / 3600:.2f}"}
         facts |= {f"validation_{key}": f"{value:.3f}" for key, value in (scores or {}).items()}
         save_weights(self.average.network, self._output / name, metadata=facts)
+
+
+def _without_secrets(settings: TrainSettings) -> TrainSettings:
+    """The settings as checkpoints show them: URLs may be signed."""
+    data, val_data = (tuple(map(source_label, sources)) for sources in (settings.data, settings.val_data))
+    return dataclasses.replace(settings, data=data, val_data=val_data)
+
+
+def _warn_of(what: str, broken: Mapping[str, str]) -> None:
+    listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
+    logger.warning("%d %s:%s", len(broken), what, listed)
 
 
 def _digest(names: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """benchmarks/ablation.py: trains what it says, goes on from what is there, and says how sure it is."""
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -81,6 +82,38 @@ def test_it_trains_scores_and_tabulates(
     assert ablation.print_table(arguments(tmp_path, photos)) == 0
     page = (tmp_path / "table.md").read_text()
     assert "## Global&Local" in page and "20.71" in page and "CARAFE − deconv" in page
+
+
+def test_scores_of_another_budget_are_refused(
+    ablation: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(ablation, monkeypatch)
+    budget = ablation.BUDGETS["cpu"]
+    config = ablation.build_network(ablation.config_of(budget, "Global&Local", "carafe")).config
+    record = {"network": "Global&Local", "upsampler": "carafe", "seed": 0, "schedule": "32x2:2"}
+    record |= {"settings": " ".join(budget.settings), "config": config}
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    (scores / "global-local.carafe.0.json").write_text(json.dumps(record))
+    assert len(ablation.finished_runs(budget, scores)) == 1
+    for changed in ({"schedule": "32x2:3"}, {"settings": ""}, {"config": {**config, "width": 5}}):
+        (scores / "global-local.carafe.0.json").write_text(json.dumps({**record, **changed}))
+        for act in (ablation.run_all, ablation.print_table):
+            with pytest.raises(ValueError, match="are of another budget"):
+                act(arguments(tmp_path, photos))
+
+
+def test_a_run_that_fails_is_named_and_the_rest_is_done(
+    ablation: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    tiny(ablation, monkeypatch)
+    budget = dataclasses.replace(ablation.BUDGETS["cpu"], settings=("--lr", "0"))
+    monkeypatch.setitem(ablation.BUDGETS, "cpu", budget)
+    assert ablation.run_all(arguments(tmp_path, photos)) == 1
+    told = capsys.readouterr().out
+    assert "global-local.carafe.0: train.py ended with 2" in told
+    assert "global-local.deconv.0: train.py ended with 2" in told
+    assert "--lr must be positive" in (tmp_path / "work/global-local.carafe.0/log.txt").read_text()
 
 
 def test_a_run_that_another_process_does_is_left_to_it(

@@ -23,7 +23,7 @@ from tiny_training import TinyJudge, TinyNetwork, tiny_settings
 from torch import Tensor, nn
 
 import inpaint
-from inpaint.datasets import open_photos
+from inpaint.datasets import PhotoSet, open_photos
 from inpaint.training import adversary
 from inpaint.training import logging as training_logging
 from inpaint.training.adversary import AdversarySettings
@@ -75,7 +75,7 @@ def train(
     with mock.patch.object(training_logging.RunLog, "scalars", note):
         try:
             Trainer(settings(photos, output, **changes), network, open_photos([photos]), world).run()
-        except (RuntimeError, OSError) as raised:
+        except (RuntimeError, OSError, ValueError) as raised:
             error = raised
     return {
         "losses": losses,
@@ -89,6 +89,19 @@ def train_adversarially(world: World, photos: Path, output: Path, **changes: Any
     """`train` against a discriminator."""
     with mock.patch.object(adversary, "_build", lambda name: TinyJudge()):
         return train(world, photos, output, adversary=ADVERSARY, **changes)
+
+
+def train_on_others(world: World, photos: Path, output: Path) -> dict[str, Any]:
+    """The second process has one photo less."""
+    find = open_photos
+
+    def all_but_one(sources: list[Path]) -> PhotoSet:
+        found = find(sources)
+        found.names = found.names[:-1]
+        return found
+
+    with mock.patch.dict(globals(), {"open_photos": all_but_one} if world.rank else {}):
+        return train(world, photos, output)
 
 
 class At(TinyNetwork):
@@ -115,6 +128,10 @@ def scenarios(world: World, photos: Path, output: Path) -> dict[str, dict[str, A
         "plain": train(world, photos, output / "plain"),
         "accumulated": train(world, photos, output / "accumulated", accumulate=2),
         "sharded": train(world, photos, output / "sharded", checkpoint_format="sharded"),
+        "sharded, batch norm": train(
+            world, photos, output / "sharded-norm", TinyNetwork(), checkpoint_format="sharded"
+        ),
+        "other photos": train_on_others(world, photos, output / "others"),
         "resumed": train(world, photos, output / "resumed", resume=True),
         "frozen": train(world, photos, output / "frozen", EncoderNetwork(), finetune_steps=4),
         "adversarial": train_adversarially(world, photos, output / "adversarial"),

@@ -15,7 +15,8 @@ from inpaint.losses import LossWeights
 from inpaint.training import adversary
 from inpaint.training.adversary import AdversarySettings, Phase
 from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
-from inpaint.training.trainer import Stop, Trainer
+from inpaint.training.logging import RunLog
+from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +143,28 @@ def test_pictures_too_small_for_the_discriminator_are_refused(photos: Path, tmp_
         ValueError, match="--adversary-discriminator patch: it needs pictures of at least 8 px"
     ):
         made(photos, tmp_path, schedule=type(SCHEDULE).parse("4x8:1"))
+
+
+def test_a_discriminator_whose_gradient_is_not_finite_stops_before_anything_is_written(
+    photos: Path, tmp_path: Path
+) -> None:
+    trainer = made(photos, tmp_path)
+    assert trainer.adversary is not None
+    first = next(trainer.adversary.network.parameters())
+    first.register_hook(lambda slope: slope * torch.nan if trainer.step == 5 else slope)
+    with pytest.raises(NonFiniteLossError, match=r"step 5: .*gradient/discriminator = nan"):
+        trainer.run()
+    steps = [step for step, _ in list_checkpoints(tmp_path / "checkpoints")]
+    assert steps[-1] == 5 and all(
+        torch.isfinite(value).all() for value in tensors_after(tmp_path, 5).values()
+    )
+
+
+def test_curves_show_the_penalty_between_its_steps(photos: Path, tmp_path: Path) -> None:
+    seen: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunLog, "scalars", lambda log, step, values: seen.append(values.get("loss/r1", 0)))
+        made(photos, tmp_path, log_every=1).run()
+    # Nothing until step 6, the first of the third phase that 3 divides or a step 3 of the second has had one.
+    assert [value > 0 for value in seen] == [False] * 3 + [True] * 5
+    assert seen[3] == seen[4] == seen[5] != seen[6] == seen[7]

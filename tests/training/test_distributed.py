@@ -91,6 +91,18 @@ def test_sharding_changes_no_bit_and_shares_the_work(two: Path) -> None:
     assert not list((two / "sharded" / "checkpoints").glob(".*"))
 
 
+def test_shards_of_batch_normalisation_are_whole(two: Path) -> None:
+    """Each process has running statistics of its own: those of the main one are what is stored."""
+    assert outcome(two, "sharded, batch norm")["error"] is None
+    stored = last_tensors(two / "sharded-norm")  # raises where the digest is not that of the content
+    assert stored["network.layers.1.running_mean"].any()
+
+
+def test_processes_with_different_photos_are_stopped(two: Path) -> None:
+    for rank in (0, 1):
+        assert "the processes have found different photos" in outcome(two, "other photos", rank)["error"]
+
+
 def test_two_processes_go_on_from_what_one_wrote(one: tuple[Path, list[float]], two: Path) -> None:
     assert outcome(two, "resumed")["losses"] == pytest.approx(one[1][4:], rel=1e-4, abs=1e-6)
     assert_close(last_tensors(one[0]), last_tensors(two / "resumed"))

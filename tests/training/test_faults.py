@@ -25,6 +25,7 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
+from inpaint.training.output import OutputError, locked
 from inpaint.training.signals import signals_noted
 from inpaint.training.trainer import Stop
 
@@ -98,7 +99,7 @@ def test_leftovers_are_removed_at_the_next_start(photos: Path, tmp_path: Path) -
         path.write_bytes(b"half of it")
     (tmp_path / "notes.partial").write_text("mine")
     tiny_trainer(tiny_settings(photos, tmp_path, resume=True))
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoints", "notes.partial"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints", "notes.partial"]
 
 
 # --- disks --------------------------------------------------------------------------------------------------
@@ -302,3 +303,14 @@ def test_a_second_signal_ends_at_once_but_not_under_torchrun(monkeypatch: pytest
         for _ in range(3):
             signal.raise_signal(signal.SIGINT)
     assert set(received) == {signal.SIGINT}
+
+
+def test_two_runs_do_not_share_an_output(photos: Path, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tiny_settings(photos, tmp_path))
+    with locked(tmp_path):
+        with pytest.raises(OutputError, match="another run writes there"):
+            trainer.run()
+        with pytest.raises(OutputError, match="another run writes there"):
+            tiny_trainer(tiny_settings(photos, tmp_path, resume=True))
+    assert trainer.run() is Stop.FINISHED
+    assert tiny_trainer(tiny_settings(photos, tmp_path, resume=True)).run() is Stop.FINISHED

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 import math
@@ -442,3 +443,15 @@ def test_compile_trains_what_eager_trains(
     assert len(compiled) == 1
     for name, value in ends[0].items():
         torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_holds_no_signature_of_a_url(photos: Path, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tiny_settings(photos, tmp_path))
+    url = "https://user:word@host/places.tar?X-Amz-Signature=SECRET"
+    trainer.settings = dataclasses.replace(trainer.settings, data=(url, str(photos)), val_data=(url,))
+    trainer.save()
+    stored = list_checkpoints(tmp_path / "checkpoints")[-1][1]
+    assert b"SECRET" not in stored.read_bytes() and b"word" not in stored.read_bytes()
+    settings = read_checkpoint(stored).state["settings"]
+    assert settings["data"] == ["https://host/places.tar", str(photos)]
+    assert settings["val_data"] == ["https://host/places.tar"]
