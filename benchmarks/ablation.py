@@ -135,12 +135,12 @@ def config_of(budget: Budget, network: str, upsampler: str) -> dict[str, Any]:
 def run_all(arguments: argparse.Namespace) -> int:
     """Train and score what is left, until all is done or the time is over."""
     budget = BUDGETS[arguments.budget]
-    done = {record_name(record) for record in finished_runs(budget, arguments.scores)}
+    finished_runs(budget, arguments.scores)  # of another budget, they would pass for done
     started, failed = time.monotonic(), 0
     for run in runs_of(budget):
         scores = arguments.scores / f"{run.name}.json"
         with claimed(arguments.work / run.name) as is_ours:
-            if not is_ours or run.name in done or scores.exists():
+            if not is_ours or scores.exists():
                 continue
             left = arguments.minutes - (time.monotonic() - started) / 60
             if left < 1:
@@ -176,14 +176,10 @@ def finished_runs(budget: Budget, folder: Path) -> list[dict[str, Any]]:
         made = (record["schedule"], record["settings"], record["config"])
         if made != (budget.schedule, " ".join(budget.settings), config):
             raise ValueError(
-                f"{folder}: the scores of {record_name(record)} are of another budget; give another --scores"
+                f"{folder}: the scores of {network} with {upsampler} are of another budget; "
+                "give another --scores"
             )
     return records
-
-
-def record_name(record: Mapping[str, Any]) -> str:
-    """The name of the run that a record is of."""
-    return Run(record["network"], record["upsampler"], record["seed"]).name
 
 
 @contextmanager

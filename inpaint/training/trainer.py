@@ -260,7 +260,7 @@ class Trainer:
     def _fill(
         self, images: Sequence[Tensor], masks: Sequence[Tensor], charged: bool
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The composites of this process's samples, part by part, and the loss and its terms.
+        """The composites of this process's samples, part by part, for the adversary; the loss and its terms.
 
         Adds the loss's gradients, unless gradients are off. `charged`: with the adversarial term in the loss.
         """
@@ -272,13 +272,14 @@ class Trainer:
                     # The network ignores the hole by construction; without the truth there, it has no choice.
                     prediction = self._model(image * (1 - mask), mask)
                 loss, terms = self._loss(prediction, image, mask)
-                filled = composite(prediction.float(), image, mask)
-                if charged and self.adversary is not None:
-                    terms["adversarial"] = term = self.adversary.charge(filled, mask)
-                    loss = loss + self.settings.adversary.weight * term
+                if self.adversary is not None:
+                    filled = composite(prediction.float(), image, mask)
+                    fills.append(filled.detach())
+                    if charged:
+                        terms["adversarial"] = term = self.adversary.charge(filled, mask)
+                        loss = loss + self.settings.adversary.weight * term
                 if torch.is_grad_enabled():
                     (loss / len(images)).backward()
-            fills.append(filled.detach())
             self._add(numbers, {"total": loss, **terms})
         return fills, numbers
 
