@@ -15,7 +15,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches, open_photos, open_photos_in_turn
+from inpaint.datasets import Batch, PhotoSet, open_photos_in_turn
 from inpaint.datasets.storage import source_label
 from inpaint.losses import InpaintingLoss, build_backbone, composite
 from inpaint.training.adversary import Adversary, Phase
@@ -39,21 +39,21 @@ from inpaint.training.checkpoint import (
     save_sharded_checkpoint,
 )
 from inpaint.training.distributed import World, join_world, without_sum
+from inpaint.training.feed import Batches, Feed
 from inpaint.training.logging import RunLog
 from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
 from inpaint.training.output import OutputError, locked, prepare_output, remove_leftovers
-from inpaint.training.settings import Stage, TrainSettings, essential_differences, settings_from_json
+from inpaint.training.results import Results
+from inpaint.training.settings import TrainSettings, essential_differences, settings_from_json
 from inpaint.training.sharded import check_sharding
 from inpaint.training.signals import signals_noted
-from inpaint.training.validation import Validator
-from inpaint.weights import load_weights, save_weights
+from inpaint.training.validation import build_validator
+from inpaint.weights import load_weights
 
 logger = logging.getLogger("inpaint.training")
 
 # What each process may want after a step, exchanged so that all know.
 WISHES = ("out_of_time", "signalled", "checkpoint")
-
-Batches = Generator[tuple[int, Stage, Batch], None, None]
 
 
 class NonFiniteLossError(RuntimeError):
@@ -126,7 +126,6 @@ class Trainer:
         self.settings = settings
         self.world = world
         self.step = 0  # steps done
-        self.best: dict[str, float] | None = None  # best validation so far: psnr, step
         self._output = Path(settings.output)
         self._checkpoints = self._output / "checkpoints"
         self._trained_seconds = 0.0
@@ -141,6 +140,7 @@ class Trainer:
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.network, settings)
         self.average = MovingAverage(self.network, settings.ema_decay)
+        self.results = Results(self._output, self.average.network)
         if settings.batch_norm == "sync":
             self.network = synchronized(self.network, world.device)
         self._autocast: Callable[[], torch.autocast] = partial(
@@ -158,8 +158,7 @@ class Trainer:
             self._optimizers = {**self._optimizers, "discriminator_optimizer": judge}
         backbone = build_backbone(settings.backbone) if settings.loss.needs_backbone else None
         self._loss = InpaintingLoss(settings.loss, backbone, self._autocast).to(world.device)
-        cache = PhotoCache(photos, int(settings.cache_gib * 2**30))
-        self._batches = [self._batches_of(stage, cache) for stage in settings.schedule.stages]
+        self._feed = Feed(settings, photos, world)
         self._photos_digest = self._agreed_digest(photos)
         self._start()
         self._encoder_norm = EncoderBatchNorm(self.network)
@@ -167,7 +166,6 @@ class Trainer:
             logger.info("no batch normalisation in an encoder: fine-tuning changes the learning rate alone")
         self._wrapped = world.wrap(self.network)
         self._model = torch.compile(self._wrapped) if settings.compile else self._wrapped
-        self._validator: Validator | None = None
 
     def run(self) -> Stop:
         """Train until the schedule is done, the time is over or a signal asks to end; then checkpoint."""
@@ -175,18 +173,18 @@ class Trainer:
         if self.step >= schedule.steps:
             logger.info("nothing left to do: step %d of %d is done", self.step, schedule.steps)
             return Stop.FINISHED
-        self.world.from_main(self._prepare_validation)
+        if self.settings.val_data:
+            self.world.from_main(self._prepare_validation)
         with ExitStack() as stack:
             self.world.from_main(lambda: stack.enter_context(locked(self._output)))
             with self._writing():
                 log = RunLog(self._output, schedule, self.step, enabled=self.world.is_main)
             stack.enter_context(closing(log))
             received = stack.enter_context(signals_noted())
-            batches = stack.enter_context(closing(self._batches_from(self.step)))
+            batches = stack.enter_context(closing(self._feed.steps(self.step)))
             stop = self._loop(batches, log, received)
-        broken = {name: reason for batches in self._batches for name, reason in batches.broken.items()}
-        if broken:
-            _warn_of("broken files were left out", broken)
+        if self._feed.broken:
+            _warn_of("broken files were left out", self._feed.broken)
         logger.info("stopped after step %d of %d: %s", self.step, schedule.steps, stop.value)
         return stop
 
@@ -225,13 +223,16 @@ class Trainer:
                 "writing, then go on with --resume"
             ) from error
 
+    def _prepare_validation(self) -> None:
+        self.results.validator = build_validator(self.settings, self.world.device, self._autocast)
+
     def _show(self, log: RunLog, stop: Stop | None) -> None:
         """Sample pictures and validation, if they are due."""
         every = self.settings.sample_every
         if every and self.step % every == 0:
-            self.world.from_main(lambda: self._sample(log))
+            self.world.from_main(lambda: self.results.sample(self.step, log))
         if self.step % self.settings.val_every == 0 or stop in (Stop.FINISHED, Stop.OUT_OF_TIME):
-            self.world.from_main(lambda: self._validate(log))
+            self.world.from_main(lambda: self.results.validate(self.step, self._trained_seconds, log))
 
     def _train_step(self, step: int, batch: Batch, wishes: Callable[[], list[float]]) -> dict[str, float]:
         """One update; the numbers it came to and the wishes of the processes, as means over them."""
@@ -239,16 +240,16 @@ class Trainer:
         rate = learning_rate(step, self.settings)
         if step >= self.settings.schedule.steps - self.settings.finetune_steps:
             self._encoder_norm.freeze()
-        images, masks = (self._parts(tensor) for tensor in batch)
+        parts = self._feed.parts(batch)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.set_grad_enabled(phase is not Phase.DISCRIMINATOR):
-            fills, numbers = self._fill(images, masks, charged=phase is Phase.BOTH)
+            fills, numbers = self._fill(parts, charged=phase is Phase.BOTH)
         if phase is not Phase.DISCRIMINATOR:
             numbers["gradient/norm"] = self._update_network(step, rate)
         if self.adversary is not None and phase is not Phase.NETWORK:
-            for image, filled, mask in zip(images, fills, masks, strict=True):
+            for (image, mask), filled in zip(parts, fills, strict=True):
                 loss, terms = self.adversary.blame(image, filled, mask, step)
-                (loss / len(images)).backward()
+                (loss / len(parts)).backward()
                 self._add(numbers, terms)
             numbers["gradient/discriminator"] = self.adversary.update(rate / self.settings.lr)
         # The one transfer from the device in a step, after all its work has been queued.
@@ -257,17 +258,15 @@ class Trainer:
         values = dict(zip([*numbers, *WISHES], self.world.mean(packed).tolist(), strict=True))
         return {**values, "learning_rate": rate}
 
-    def _fill(
-        self, images: Sequence[Tensor], masks: Sequence[Tensor], charged: bool
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+    def _fill(self, parts: Sequence[Batch], charged: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The composites of this process's samples, part by part, for the adversary; the loss and its terms.
 
         Adds the loss's gradients, unless gradients are off. `charged`: with the adversarial term in the loss.
         """
         fills: list[Tensor] = []
         numbers: dict[str, Tensor] = {}
-        for number, (image, mask) in enumerate(zip(images, masks, strict=True), 1):
-            with nullcontext() if number == len(images) else without_sum(self._wrapped):
+        for number, (image, mask) in enumerate(parts, 1):
+            with nullcontext() if number == len(parts) else without_sum(self._wrapped):
                 with self._autocast():
                     # The network ignores the hole by construction; without the truth there, it has no choice.
                     prediction = self._model(image * (1 - mask), mask)
@@ -279,7 +278,7 @@ class Trainer:
                         terms["adversarial"] = term = self.adversary.charge(filled, mask)
                         loss = loss + self.settings.adversary.weight * term
                 if torch.is_grad_enabled():
-                    (loss / len(images)).backward()
+                    (loss / len(parts)).backward()
             self._add(numbers, {"total": loss, **terms})
         return fills, numbers
 
@@ -308,7 +307,7 @@ class Trainer:
             "settings": _without_secrets(self.settings).to_json(),
             "config": dict(self.network.config),  # type: ignore[arg-type]
             "photos": self._photos_digest,
-            "best": self.best,
+            "best": self.results.best,
             "trained_seconds": self._trained_seconds,
         }
         what = (self._checkpoints, self.step, self._modules, self._optimizers, state, self.settings.keep)
@@ -316,7 +315,7 @@ class Trainer:
             save_sharded_checkpoint(self.world, *what)
         else:
             self.world.from_main(lambda: save_checkpoint(*what))
-        self.world.from_main(lambda: self._export("last.safetensors"))
+        self.world.from_main(lambda: self.results.save_last(self.step, self._trained_seconds))
         self._saved_at = time.monotonic()
 
     def _start(self) -> None:
@@ -360,7 +359,8 @@ class Trainer:
         checkpoint.restore(self._modules, self._optimizers)
         self.step = state["step"]
         # A score on other photos or holes is no mark to beat.
-        self.best = state["best"] if _without_secrets(self.settings).same_validation(earlier) else None
+        comparable = _without_secrets(self.settings).same_validation(earlier)
+        self.results.best = state["best"] if comparable else None
         self._trained_seconds = state["trained_seconds"]
         logger.info("resumed from %s after step %d", checkpoint.path, self.step)
 
@@ -401,41 +401,6 @@ class Trainer:
                 f"least {adversary.smallest} px, --schedule has {smallest}"
             )
 
-    def _batches_of(self, stage: Stage, photos: PhotoCache) -> TrainingBatches:
-        return TrainingBatches(
-            photos.photos,
-            self.settings.masks,
-            stage.size,
-            stage.batch,
-            self.settings.seed,
-            rank=self.world.rank,
-            world_size=self.world.size,
-            crop_scale=self.settings.crop_scale,
-            cache=photos,
-        )
-
-    def _batches_from(self, step: int) -> Batches:
-        """(step, stage, batch) from `step` to the end of the schedule, decoded ahead of time."""
-        end = 0
-        for stage, batches in zip(self.settings.schedule.stages, self._batches, strict=True):
-            start, end = max(end, step), end + stage.steps
-            if start >= end:
-                continue
-            workers = self.settings.workers
-            stream = batches.stream(start, end, threads=workers, ahead=2 * workers + 2)
-            for number, batch in enumerate(stream, start):
-                yield number, stage, batch
-
-    def _parts(self, tensor: Tensor) -> list[Tensor]:
-        """A batch's tensor in the parts that are worked through one after another, on the device."""
-        return [self._to_device(part) for part in tensor.chunk(self.settings.accumulate)]
-
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
-        if self.world.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.world.device, non_blocking=True, memory_format=layout)
-
     def _wishes(self, received: list[int], started: float) -> list[float]:
         """What this process wants after the step it is in, as 0 or 1, in the order of WISHES."""
         limit = self.settings.max_minutes * 60
@@ -468,45 +433,6 @@ class Trainer:
         existing = list_checkpoints(self._checkpoints)
         return f"the last checkpoint is {existing[-1][1]}" if existing else "there is no checkpoint yet"
 
-    def _prepare_validation(self) -> None:
-        if self.settings.val_data:
-            self._validator = self._build_validator()
-
-    def _build_validator(self) -> Validator:
-        from inpaint.evaluation.protocol import iter_cases
-
-        settings = self.settings
-        photos = open_photos(list(settings.val_data))
-        limit = settings.val_count or None
-        cases = list(iter_cases(photos, settings.val_masks, settings.val_seed, settings.val_size, limit))
-        if not cases:
-            raise ValueError(f"--val-data {' '.join(settings.val_data)}: no photo could be read")
-        validator = Validator(cases, self.world.device, self._autocast)
-        logger.info("validation on %d photos; Telea: %s", len(cases), _decibels(validator.telea()))
-        return validator
-
-    def _validate(self, log: RunLog) -> None:
-        if self._validator is None:
-            return
-        scores = self._validator.score(self.average.network)
-        log.validation(self.step, scores)
-        improved = self.best is None or scores["psnr"] > self.best["psnr"]
-        if improved:
-            self.best = {"psnr": scores["psnr"], "step": self.step}
-            self._export("best.safetensors", scores)
-        logger.info("step %d: %s%s", self.step, _decibels(scores), " (best so far)" if improved else "")
-        log.restart_clock()
-
-    def _sample(self, log: RunLog) -> None:
-        if self._validator is not None:
-            log.samples(self.step, self._validator.sheet(self.average.network))
-            log.restart_clock()
-
-    def _export(self, name: str, scores: dict[str, float] | None = None) -> None:
-        facts = {"step": str(self.step), "hours": f"{self._trained_seconds / 3600:.2f}"}
-        facts |= {f"validation_{key}": f"{value:.3f}" for key, value in (scores or {}).items()}
-        save_weights(self.average.network, self._output / name, metadata=facts)
-
 
 def _without_secrets(settings: TrainSettings) -> TrainSettings:
     """The settings as checkpoints show them: URLs may be signed."""
@@ -525,7 +451,3 @@ def _digest(names: Iterable[str]) -> str:
     for number, name in enumerate(names):
         digest.update(("\n" if number else "").encode() + name.encode())
     return digest.hexdigest()
-
-
-def _decibels(scores: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items())

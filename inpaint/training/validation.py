@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from statistics import fmean
@@ -11,11 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inpaint.datasets import open_photos
+from inpaint.training.settings import TrainSettings
+
 if TYPE_CHECKING:
     from inpaint.evaluation.protocol import Case
 
+logger = logging.getLogger("inpaint.training")
+
 # Enough for the cores or a GPU to work on, little enough for 256 px pictures to fit anywhere.
 BATCH = 8
+
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 class Validator:
@@ -24,9 +32,7 @@ class Validator:
     `cases` are pictures of one size with their holes; `autocast` makes the context the network runs in.
     """
 
-    def __init__(
-        self, cases: Sequence[Case], device: torch.device, autocast: Callable[[], AbstractContextManager[Any]]
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], device: torch.device, autocast: Autocast) -> None:
         self.cases = cases
         self._device = device
         self._autocast = autocast
@@ -79,3 +85,25 @@ class Validator:
             if in_hole is not None:
                 hole.append(in_hole)
         return {"psnr": fmean(whole), "psnr_hole": fmean(hole)} if hole else {"psnr": fmean(whole)}
+
+
+def build_validator(settings: TrainSettings, device: torch.device, autocast: Autocast) -> Validator:
+    """The validation that the settings ask for, with OpenCV's score in the log as the mark to beat.
+
+    Raises FileNotFoundError for photos that are not there, ValueError where none could be read.
+    """
+    from inpaint.evaluation.protocol import iter_cases
+
+    photos = open_photos(list(settings.val_data))
+    limit = settings.val_count or None
+    cases = list(iter_cases(photos, settings.val_masks, settings.val_seed, settings.val_size, limit))
+    if not cases:
+        raise ValueError(f"--val-data {' '.join(settings.val_data)}: no photo could be read")
+    validator = Validator(cases, device, autocast)
+    logger.info("validation on %d photos; Telea: %s", len(cases), decibels(validator.telea()))
+    return validator
+
+
+def decibels(scores: dict[str, float]) -> str:
+    """Scores for a line of a log."""
+    return ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items())

@@ -1,0 +1,68 @@
+"""The batches of a whole schedule, made ahead of time and brought to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches
+from inpaint.training.distributed import World
+from inpaint.training.settings import Stage, TrainSettings
+
+Batches = Generator[tuple[int, Stage, Batch], None, None]
+
+
+class Feed:
+    """What one process sees in each step of the schedule of `settings`; its stages share decoded photos.
+
+    Raises ValueError where a batch cannot be shared evenly by the processes of `world`.
+    """
+
+    def __init__(self, settings: TrainSettings, photos: PhotoSet, world: World) -> None:
+        self._settings = settings
+        self._device = world.device
+        cache = PhotoCache(photos, int(settings.cache_gib * 2**30))
+        self._stages = [
+            TrainingBatches(
+                photos,
+                settings.masks,
+                stage.size,
+                stage.batch,
+                settings.seed,
+                rank=world.rank,
+                world_size=world.size,
+                crop_scale=settings.crop_scale,
+                cache=cache,
+            )
+            for stage in settings.schedule.stages
+        ]
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The photos, shards and ready masks found unreadable so far: name -> reason."""
+        return {name: reason for batches in self._stages for name, reason in batches.broken.items()}
+
+    def steps(self, step: int) -> Batches:
+        """(step, stage, batch) from `step` to the end of the schedule, decoded ahead of time."""
+        workers, end = self._settings.workers, 0
+        for stage, batches in zip(self._settings.schedule.stages, self._stages, strict=True):
+            start, end = max(end, step), end + stage.steps
+            if start >= end:
+                continue
+            stream = batches.stream(start, end, threads=workers, ahead=2 * workers + 2)
+            for number, batch in enumerate(stream, start):
+                yield number, stage, batch
+
+    def parts(self, batch: Batch) -> list[Batch]:
+        """The batch in the `accumulate` parts that are worked through one after another, on the device."""
+        number = self._settings.accumulate
+        chunks = (map(self._to_device, tensor.chunk(number)) for tensor in batch)
+        return [Batch(image, mask) for image, mask in zip(*chunks, strict=True)]
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        layout = torch.channels_last if self._settings.channels_last else torch.contiguous_format
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True, memory_format=layout)

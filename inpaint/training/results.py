@@ -1,0 +1,56 @@
+"""What a run leaves to be used: the averaged weights, last and best, scored and shown as it goes on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from inpaint.training.logging import RunLog
+from inpaint.training.validation import Validator, decibels
+from inpaint.weights import save_weights
+
+logger = logging.getLogger("inpaint.training")
+
+
+class Results:
+    """The files `last.safetensors` and `best.safetensors` (float16, config inside) and the samples of a run.
+
+    For the main process. `network` holds the averaged weights; without a `validator` there are neither scores
+    nor best weights nor samples. OSError from the file system is passed on.
+    """
+
+    def __init__(self, folder: Path, network: nn.Module) -> None:
+        self.best: dict[str, float] | None = None  # best validation so far: psnr, step
+        self.validator: Validator | None = None
+        self._folder = folder
+        self._network = network
+
+    def save_last(self, step: int, seconds: float) -> None:
+        """Write the weights after `step` steps and that time of training as `last.safetensors`."""
+        self._write("last.safetensors", step, seconds)
+
+    def validate(self, step: int, seconds: float, log: RunLog) -> None:
+        """Score the weights; write them as `best.safetensors` if no earlier ones had a higher PSNR."""
+        if self.validator is None:
+            return
+        scores = self.validator.score(self._network)
+        log.validation(step, scores)
+        improved = self.best is None or scores["psnr"] > self.best["psnr"]
+        if improved:
+            self.best = {"psnr": scores["psnr"], "step": step}
+            self._write("best.safetensors", step, seconds, scores)
+        logger.info("step %d: %s%s", step, decibels(scores), " (best so far)" if improved else "")
+        log.restart_clock()
+
+    def sample(self, step: int, log: RunLog) -> None:
+        """Show what the weights make of the first validation photos."""
+        if self.validator is not None:
+            log.samples(step, self.validator.sheet(self._network))
+            log.restart_clock()
+
+    def _write(self, name: str, step: int, seconds: float, scores: dict[str, float] | None = None) -> None:
+        facts = {"step": str(step), "hours": f"{seconds / 3600:.2f}"}
+        facts |= {f"validation_{key}": f"{value:.3f}" for key, value in (scores or {}).items()}
+        save_weights(self._network, self._folder / name, metadata=facts)
