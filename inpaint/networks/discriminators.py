@@ -1,11 +1,17 @@
 """Discriminators: what tells filled pictures from untouched ones while a network trains against it.
 
 Both take a picture, whole or filled, with its mask, and return logits: the higher, the more real.
+
+Their convolutions have stride 2. A kernel of odd side then meets every other row and column with more of its
+taps: at 5, with three and two by turns. Gradients alternate with them, and the network that follows them
+paints a lattice (Odena et al., Deconvolution and checkerboard artifacts, Distill 2016). So kernels are 4×4
+unless the papers' 5×5 is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +22,19 @@ from torch.nn.utils.parametrizations import spectral_norm
 class PatchDiscriminator(nn.Module):
     """One logit for each patch of the picture (Isola et al., pix2pix, CVPR 2017).
 
-    In the form of Yu et al.'s SN-PatchGAN for free-form holes (ICCV 2019): 5×5 convolutions of stride 2 with
-    spectral normalisation (Miyato et al., ICLR 2018), which see the mask as a fourth channel. With the six
-    widths of that paper a patch spans 253 pixels.
+    Spectral normalisation (Miyato et al., ICLR 2018) and the mask as a fourth channel come from Yu et al.'s
+    SN-PatchGAN for free-form holes (ICCV 2019), whose sixth layer is left out: a patch spans 94 pixels, near
+    the 70 that Isola et al. found best. With `(64, 128, 256, 256, 256, 256)` and 5×5 it is Yu et al.'s, of 253.
+
+    Args:
+        widths: channels of the layers, each of which halves the picture.
+        kernel_size: side of their kernels.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 128, 256, 256, 256, 256)) -> None:
+    def __init__(self, widths: Sequence[int] = (64, 128, 256, 256, 256), kernel_size: int = 4) -> None:
         super().__init__()
         self.smallest = 2 ** len(widths)
-        self.features = _halvings(4, widths, normalized=True)
+        self.features = _halvings(widths, kernel_size)
         self.to_logit = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
         self.to(memory_format=torch.channels_last)
 
@@ -37,19 +47,20 @@ class PatchDiscriminator(nn.Module):
 class GlobalLocalDiscriminator(nn.Module):
     """One logit from the whole picture and from a window around the hole (Iizuka et al., 2017, table 2).
 
-    Both branches are 5×5 convolutions of stride 2 and a linear layer to 1024 numbers, which a last layer
-    weighs together. The window has half the picture's side. The paper's lies around its one rectangle; here
-    it lies where it holds most of the hole, so that free-form holes have one, too. Pictures of other sizes
-    than the paper's 256 are pooled to the same 4×4 before the linear layers. Spectral normalisation takes the
-    place of the paper's batch normalisation, which ties a picture's logit to those beside it.
+    Both branches are convolutions of stride 2 and a linear layer to 1024 numbers, which a last layer weighs
+    together; with `kernel_size` 5 they are the paper's. The window has half the picture's side. The paper's
+    lies around its one rectangle; here it lies where it holds most of the hole, so that free-form holes have
+    one, too. Pictures of other sizes than the paper's 256 are pooled to the same 4×4 before the linear layers.
+    Spectral normalisation takes the place of the paper's batch normalisation, which ties a picture's logit to
+    those beside it.
     """
 
-    def __init__(self, width: int = 64, hidden: int = 1024) -> None:
+    def __init__(self, width: int = 64, hidden: int = 1024, kernel_size: int = 4) -> None:
         super().__init__()
         whole = [width * factor for factor in (1, 2, 4, 8, 8, 8)]
         self.smallest = 2 ** len(whole)
-        self.whole = _branch(whole, hidden)
-        self.window = _branch(whole[:-1], hidden)
+        self.whole = _branch(whole, hidden, kernel_size)
+        self.window = _branch(whole[:-1], hidden, kernel_size)
         self.to_logit = spectral_norm(nn.Linear(2 * hidden, 1))
         self.to(memory_format=torch.channels_last)
 
@@ -98,8 +109,8 @@ def window_of_most_hole(x: Tensor, mask: Tensor, size: int) -> Tensor:
 
 
 def _check_size(image: Tensor, smallest: int) -> None:
-    # A 5×5 convolution of stride 2 on a single pixel has taps that meet nothing; torch's bfloat16 kernel for
-    # CPUs then leaves parts of the weight's gradient as it found the memory.
+    # A single pixel cannot be halved by a 4×4 kernel. By a 5×5 one it can, but taps then meet nothing, and
+    # torch's bfloat16 kernel for CPUs leaves parts of the weight's gradient as it found the memory.
     if min(image.shape[-2:]) < smallest:
         raise ValueError(
             f"the discriminator needs pictures of at least {smallest} px, got {list(image.shape[-2:])}"
@@ -111,18 +122,18 @@ def _with_mask(image: Tensor, mask: Tensor) -> Tensor:
     return joined.contiguous(memory_format=torch.channels_last)
 
 
-def _halvings(channels: int, widths: Sequence[int], normalized: bool) -> nn.Sequential:
+def _halvings(widths: Sequence[int], kernel_size: int) -> nn.Sequential:
+    padding = (kernel_size - 1) // 2
     layers: list[nn.Module] = []
-    for width in widths:
-        conv = nn.Conv2d(channels, width, 5, stride=2, padding=2)
-        layers += [spectral_norm(conv) if normalized else conv, nn.LeakyReLU(0.2, inplace=True)]
-        channels = width
+    for channels, width in pairwise((4, *widths)):
+        conv = nn.Conv2d(channels, width, kernel_size, stride=2, padding=padding)
+        layers += [spectral_norm(conv), nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers)
 
 
-def _branch(widths: Sequence[int], hidden: int) -> nn.Sequential:
+def _branch(widths: Sequence[int], hidden: int, kernel_size: int) -> nn.Sequential:
     return nn.Sequential(
-        _halvings(4, widths, normalized=True),
+        _halvings(widths, kernel_size),
         nn.AdaptiveAvgPool2d(4),
         nn.Flatten(),
         spectral_norm(nn.Linear(widths[-1] * 16, hidden)),

@@ -44,6 +44,10 @@ class AdversarySettings:
         default="none",
         metadata=_about("patch (a logit for each patch), global-local (whole picture and window), or none"),
     )
+    # 5 is the papers'. See inpaint.networks.discriminators for what odd kernels do to the picture.
+    kernel_size: int = field(
+        default=4, metadata=_about("side of the discriminator's kernels: 4, 6, or 5 as in the papers")
+    )
     # About what makes the term's gradient a tenth of that of the perceptual ones.
     weight: float = field(default=0.01, metadata=_about("weight of the adversarial term in the loss"))
     objective: str = field(default="hinge", metadata=_about("hinge or bce"))
@@ -68,6 +72,8 @@ class AdversarySettings:
             raise ValueError(
                 f"--adversary-objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}"
             )
+        if self.kernel_size not in (4, 5, 6):
+            raise ValueError(f"--adversary-kernel-size must be 4, 5 or 6, got {self.kernel_size}")
         for name in ("weight", "r1", "start", "alone"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -104,7 +110,7 @@ class Adversary:
         self, settings: AdversarySettings, world: World, autocast: Callable[[], torch.autocast]
     ) -> None:
         self.settings = settings
-        self.network = _build(settings.discriminator).to(world.device)
+        self.network = _build(settings).to(world.device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, betas=_BETAS, weight_decay=0.0, fused=True
         )
@@ -158,9 +164,9 @@ class Adversary:
         return logits.float()
 
 
-def _build(name: str) -> nn.Module:
+def _build(settings: AdversarySettings) -> nn.Module:
     from inpaint.networks import GlobalLocalDiscriminator, PatchDiscriminator
 
     kinds: dict[str, Any] = {"patch": PatchDiscriminator, "global-local": GlobalLocalDiscriminator}
-    network: nn.Module = kinds[name]()
+    network: nn.Module = kinds[settings.discriminator](kernel_size=settings.kernel_size)
     return network.train()

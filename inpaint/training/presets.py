@@ -65,6 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": {**_PIXELS, "valid": 0.0, "hole": 0.0, "hole_mse": 1.0},
         "adversary": {
             "discriminator": "global-local",
+            "kernel_size": 5,
             "objective": "bce",
             "weight": 4e-4,
             "r1": 0.0,

@@ -63,7 +63,7 @@ def test_a_gradient_goes_back_to_where_the_window_was() -> None:
 @pytest.mark.parametrize("size", [64, 96, 100])
 def test_every_size_has_logits(name: str, size: int) -> None:
     logits = DISCRIMINATORS[name]()(*photos(size=size))
-    assert logits.shape == (2, 1 if name == "global-local" else (-(-size // 8)) ** 2)
+    assert logits.shape == (2, 1 if name == "global-local" else (size // 8) ** 2)
 
 
 @discriminators
@@ -95,6 +95,32 @@ def test_every_layer_ends_with_a_largest_singular_value_of_1(name: str) -> None:
         assert torch.linalg.matrix_norm(weight.flatten(1), ord=2).item() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize("kernel_size", [4, 5, 6])
+def test_gradients_of_even_kernels_do_not_alternate_from_pixel_to_pixel(kernel_size: int) -> None:
+    """Odena et al., Distill 2016. The papers' 5×5 kernels give some pixels twice the gradient of others."""
+    energy = torch.zeros(2, 2)
+    for _ in range(20):
+        net = PatchDiscriminator(widths=(16, 16, 16), kernel_size=kernel_size)
+        image = torch.rand(2, 3, 64, 64, requires_grad=True)
+        net(image, torch.zeros(2, 1, 64, 64)).mean().backward()
+        assert image.grad is not None
+        inner = image.grad[..., 16:48, 16:48].square()
+        energy += (inner / inner.mean()).reshape(-1, 16, 2, 16, 2).mean((0, 1, 3))
+    unevenness = (energy.max() / energy.min()).item()
+    assert unevenness > 1.6 if kernel_size == 5 else unevenness < 1.25
+
+
+def test_the_patch_discriminator_of_free_form_holes() -> None:
+    """Yu et al., ICCV 2019: six convolutions 5×5 of stride 2, 64 to 256 channels, on picture and mask."""
+    with torch.device("meta"):
+        net = PatchDiscriminator((64, 128, 256, 256, 256, 256), kernel_size=5)
+    convs = [m for m in net.features.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.in_channels, m.out_channels) for m in convs] == [
+        (4, 64), (64, 128), (128, 256), (256, 256), (256, 256), (256, 256),
+    ]  # fmt: skip
+    assert {(m.kernel_size, m.stride, m.padding) for m in convs} == {((5, 5), (2, 2), (2, 2))}
+
+
 def test_the_window_sees_what_the_whole_cannot() -> None:
     """The two branches have their own weights, and both reach the logit."""
     net, (image, mask) = GlobalLocalDiscriminator(width=2, hidden=8), photos()
@@ -107,7 +133,7 @@ def test_the_window_sees_what_the_whole_cannot() -> None:
 def test_the_papers_branches() -> None:
     """Iizuka et al., table 2: six and five convolutions 5×5 of stride 2, linear layers to 1024, then to 1."""
     with torch.device("meta"):
-        net = GlobalLocalDiscriminator()
+        net = GlobalLocalDiscriminator(kernel_size=5)
     for branch, widths in (
         (net.whole, [64, 128, 256, 512, 512, 512]),
         (net.window, [64, 128, 256, 512, 512]),

@@ -87,7 +87,7 @@ def train(
 
 def train_adversarially(world: World, photos: Path, output: Path, **changes: Any) -> dict[str, Any]:
     """`train` against a discriminator."""
-    with mock.patch.object(adversary, "_build", lambda name: TinyJudge()):
+    with mock.patch.object(adversary, "_build", lambda settings: TinyJudge()):
         return train(world, photos, output, adversary=ADVERSARY, **changes)
 
 

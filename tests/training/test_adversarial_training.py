@@ -21,7 +21,7 @@ from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
 
 @pytest.fixture(autouse=True)
 def _judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adversary, "_build", lambda name: TinyJudge())
+    monkeypatch.setattr(adversary, "_build", lambda settings: TinyJudge())
 
 
 def made(photos: Path, output: Path, **changes: Any) -> Trainer:
@@ -43,7 +43,7 @@ def below(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
 def uninterrupted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adversary, "_build", lambda name: TinyJudge())
+        patch.setattr(adversary, "_build", lambda settings: TinyJudge())
         assert made(photos, output).run() is Stop.FINISHED
     return output
 

@@ -17,7 +17,7 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adversary, "_build", lambda name: TinyJudge())
+    monkeypatch.setattr(adversary, "_build", lambda settings: TinyJudge())
 
 
 def made(**settings: Any) -> Adversary:

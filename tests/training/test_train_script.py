@@ -140,8 +140,9 @@ def test_a_preset_trains_resumes_and_is_evaluated(
 ) -> None:
     """Through the scripts alone; the network and the paper's large discriminators are made small."""
     monkeypatch.setattr(
-        adversary, "_build", lambda name: PatchDiscriminator(widths=(4, 4)) if name == "patch"
-        else GlobalLocalDiscriminator(width=1, hidden=4)
+        adversary, "_build",
+        lambda settings: PatchDiscriminator(widths=(4, 4)) if settings.discriminator == "patch"
+        else GlobalLocalDiscriminator(width=1, hidden=4),
     )  # fmt: skip
     run = ["--preset", preset, "--data", str(photos), "--device", "cpu", "--output", str(tmp_path / "run")]
     run += ["--network-config", json.dumps(small), "--masks", "box:0.1-0.3", "--checkpoint-every", "0"]
