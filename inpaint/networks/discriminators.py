@@ -24,7 +24,7 @@ class PatchDiscriminator(nn.Module):
 
     Spectral normalisation (Miyato et al., ICLR 2018) and the mask as a fourth channel come from Yu et al.'s
     SN-PatchGAN for free-form holes (ICCV 2019), whose sixth layer is left out: a patch spans 94 pixels, near
-    the 70 that Isola et al. found best. With `(64, 128, 256, 256, 256, 256)` and 5×5 it is Yu et al.'s, of 253.
+    the 70 that Isola et al. found best. With `(64, 128, 256, 256, 256, 256)` and 5×5 it is theirs, of 253.
 
     Args:
         widths: channels of the layers, each of which halves the picture.
@@ -50,7 +50,7 @@ class GlobalLocalDiscriminator(nn.Module):
     Both branches are convolutions of stride 2 and a linear layer to 1024 numbers, which a last layer weighs
     together; with `kernel_size` 5 they are the paper's. The window has half the picture's side. The paper's
     lies around its one rectangle; here it lies where it holds most of the hole, so that free-form holes have
-    one, too. Pictures of other sizes than the paper's 256 are pooled to the same 4×4 before the linear layers.
+    one. Pictures of other sizes than the paper's 256 are pooled to the same 4×4 before the linear layers.
     Spectral normalisation takes the place of the paper's batch normalisation, which ties a picture's logit to
     those beside it.
     """
