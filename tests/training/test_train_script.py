@@ -7,6 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
+from torchvision.models import squeezenet1_1
 
 from inpaint.networks import GlobalLocalDiscriminator, PatchDiscriminator
 from inpaint.training import adversary, trainer
@@ -125,6 +127,7 @@ def test_exit_codes(stop: str, code: int, script: ModuleType, monkeypatch: pytes
     [
         ("pconv-carafe", {"widths": [8, 12], "head_width": 4}),
         ("pconv-carafe-sharp", {"widths": [8, 12], "head_width": 4}),
+        ("pconv-paper", {"widths": [8, 12], "head_width": 4}),
         ("gl-carafe", {"width": 4, "dilations": [1, 2]}),
         ("gl-paper", {"width": 4, "dilations": [1, 2]}),
     ],
@@ -146,8 +149,13 @@ def test_a_preset_trains_resumes_and_is_evaluated(
     )  # fmt: skip
     run = ["--preset", preset, "--data", str(photos), "--device", "cpu", "--output", str(tmp_path / "run")]
     run += ["--network-config", json.dumps(small), "--masks", "box:0.1-0.3", "--checkpoint-every", "0"]
-    if preset != "pconv-carafe":
+    if preset == "pconv-paper":
+        run += ["--finetune-steps", "1"]
+    elif preset != "pconv-carafe":
         run += ["--adversary-start", "1", "--adversary-alone", "1"]
+    backbone = tmp_path / "squeezenet.safetensors"
+    save_file({k: v for k, v in squeezenet1_1().state_dict().items() if k.startswith("features")}, backbone)
+    run += ["--backbone", f"squeezenet:{backbone}"]
     run += ["--schedule", "64x2:3"]
     assert script.main([*run, "--max-minutes", "1e-9"]) == 0
     assert [step for step, _ in list_checkpoints(tmp_path / "run" / "checkpoints")] == [1]
