@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Make the README's picture: before, mask and after, side by side.
+r"""Make the README's pictures: before, mask and after, side by side.
 
     python benchmarks/make_readme_picture.py
-    python benchmarks/make_readme_picture.py --photo coffee --model pconv-carafe --output docs/example.png
+    python benchmarks/make_readme_picture.py --photo coffee --mask free-form:0.1-0.2 --seed 3 \
+        --models pconv-carafe pconv-carafe-sharp --output docs/sharp.png
     python benchmarks/make_readme_picture.py --photo chelsea --mask free-form:0.1-0.2 --seed 3
 
 The photos are those that scikit-image ships, free for any use; nothing is downloaded. Each has strokes placed
@@ -111,7 +112,13 @@ def main() -> None:
         "--mask", metavar="RECIPE", help="such as free-form:0.1-0.2, instead of the placed strokes"
     )
     parser.add_argument("--seed", type=int, default=0, help="of a mask drawn from a recipe")
-    parser.add_argument("--model", default="pconv-carafe", help="an installed model, a folder or a hub id")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["pconv-carafe"],
+        metavar="MODEL",
+        help="installed models, folders or hub ids; with several, their fills without the untouched photo",
+    )
     parser.add_argument("--width", type=int, default=1200, help="of the strip, in pixels, at most")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "example.png")
     arguments = parser.parse_args()
@@ -123,9 +130,10 @@ def main() -> None:
     else:
         mask = parse_recipe(arguments.mask)(generator_for(arguments.seed, arguments.photo), height, width)
 
-    filled = Inpainter.from_pretrained(arguments.model)(photo, mask)
+    fills = [Inpainter.from_pretrained(model)(photo, mask) for model in arguments.models]
     painted = np.where(mask[..., None], np.array(PAINT, np.uint8), photo)
-    png = encode_strip([photo, painted, filled], arguments.width)
+    before = [photo] if len(fills) == 1 else []
+    png = encode_strip([*before, painted, *fills], arguments.width)
 
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_bytes(png)
