@@ -324,33 +324,46 @@ def over_seeds(group: Sequence[Mapping[str, Any]], metric: str, digits: int) -> 
 
 
 def verdict(network: str, groups: Mapping[str, list[dict[str, Any]]]) -> str:
-    """CARAFE against every other, seed by seed: the mean difference, and how sure it is."""
+    """CARAFE against every other: the difference of the means over the seeds, and how sure it is."""
     if "carafe" not in groups:
         return ""
+    psnr = {name: [record["scores"]["psnr"] for record in group] for name, group in groups.items()}
+    spread, freedom = spread_of_seeds(list(psnr.values()))
     ours = {record["seed"]: record for record in groups["carafe"]}
     lines = []
     for name, group in groups.items():
         pairs = [(ours[r["seed"]], r) for r in group if r["seed"] in ours]
         if name == "carafe" or not pairs:
             continue
-        differences = [a["scores"]["psnr"] - b["scores"]["psnr"] for a, b in pairs]
+        line = f"- CARAFE − {name}: {statistics.fmean(psnr['carafe']) - statistics.fmean(psnr[name]):+.3f} dB"
+        if freedom:
+            line += f" ± {interval(spread, freedom, len(psnr['carafe']), len(group)):.3f}"
         better = [
             x > y for a, b in pairs for x, y in zip(a["psnr_by_image"], b["psnr_by_image"], strict=True)
         ]
-        line = f"- CARAFE − {name}: {statistics.fmean(differences):+.3f} dB"
-        if len(differences) > 1:
-            line += f" ± {interval(differences):.3f} (95 %, {len(differences)} seeds)"
         line += f", better on {statistics.fmean(better):.0%} of the photos"
         lines.append(line + (" (the network's own upsampler)" if name == BASELINE[network] else ""))
+    if freedom:
+        lines += [
+            "",
+            f"± is the 95 % interval of Student's t; seeds spread by {spread:.3f} dB, pooled over the "
+            f"upsamplers ({freedom} degrees of freedom).",
+        ]
     return "\n".join(lines)
 
 
-def interval(differences: Sequence[float]) -> float:
-    """Half the width of the 95 % confidence interval of the mean, by Student's t."""
+def spread_of_seeds(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """The standard deviation within groups, pooled over them, and its degrees of freedom; 0 without any."""
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum((value - statistics.fmean(group)) ** 2 for group in groups for value in group)
+    return (math.sqrt(squares / freedom) if freedom else 0.0), freedom
+
+
+def interval(spread: float, freedom: int, first: int, second: int) -> float:
+    """Half the 95 % confidence interval of a difference between means of `first` and of `second` seeds."""
     from scipy.stats import t  # a part of what scikit-image needs
 
-    n = len(differences)
-    return float(t.ppf(0.975, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    return float(t.ppf(0.975, freedom)) * spread * math.sqrt(1 / first + 1 / second)
 
 
 def cost(config: Mapping[str, Any], size: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import scipy.stats
 import skimage.data
 from PIL import Image
 
@@ -138,9 +139,18 @@ def test_what_matters_first_comes_first_and_nothing_twice(ablation: ModuleType) 
         assert {run.seed for run in runs[:6]} == {0}
 
 
-def test_the_interval_is_students(ablation: ModuleType) -> None:
-    """For 1, 2, 3: t₀.₉₇₅ of 2 degrees of freedom, 4.303, times 1/√3."""
-    assert ablation.interval([1.0, 2.0, 3.0]) == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+def test_the_interval_is_that_of_the_t_test(ablation: ModuleType) -> None:
+    """Of two groups it is scipy's own, which takes equal variances."""
+    a, b = [1.0, 2.0, 3.5], [0.5, 4.0, 2.0, 2.5]
+    spread, freedom = ablation.spread_of_seeds([a, b])
+    known = scipy.stats.ttest_ind(a, b).confidence_interval(0.95)
+    half = (known.high - known.low) / 2
+    assert ablation.interval(spread, freedom, len(a), len(b)) == pytest.approx(half, rel=1e-9)
+
+
+def test_the_spread_is_pooled_over_groups_and_one_seed_adds_nothing(ablation: ModuleType) -> None:
+    assert ablation.spread_of_seeds([[1.0, 3.0], [5.0]]) == (pytest.approx(2**0.5), 1)
+    assert ablation.spread_of_seeds([[1.0], [5.0]]) == (0.0, 0)
 
 
 def test_the_verdict_pairs_seeds_and_photos(ablation: ModuleType) -> None:
@@ -156,6 +166,11 @@ def test_the_verdict_pairs_seeds_and_photos(ablation: ModuleType) -> None:
         "deconv": [record(1, [23, 23]), record(0, [18, 23])],
     }
     text = ablation.verdict("Global&Local", groups)
-    # Differences of 0.5 dB for seed 0 and 1 dB for seed 1; better on three of four photos.
-    assert "CARAFE − deconv: +0.750 dB ± 3.177 (95 %, 2 seeds), better on 75% of the photos" in text
+    # Means over the seeds of 25 and 21.75 dB; better on three of the four photos of the seeds that both have.
+    spread = ((4**2 + 1**2 + 5**2 + 1.25**2 + 1.25**2) / 3) ** 0.5
+    half = scipy.stats.t.ppf(0.975, 3) * spread * (1 / 3 + 1 / 2) ** 0.5
+    assert f"CARAFE − deconv: +3.250 dB ± {half:.3f}, better on 75% of the photos" in text
+    assert f"spread by {spread:.3f} dB" in text and "(3 degrees of freedom)" in text
     assert "the network's own upsampler" in text
+    alone = ablation.verdict("Global&Local", {name: group[:1] for name, group in groups.items()})
+    assert "±" not in alone
