@@ -46,7 +46,7 @@ class AdversarySettings:
     )
     # 5 is the papers'. See inpaint.networks.discriminators for what odd kernels do to the picture.
     kernel_size: int = field(
-        default=4, metadata=_about("side of the discriminator's kernels: 4, 6, or 5 as in the papers")
+        default=4, metadata=_about("side of the discriminator's kernels; even, or 5 as in the papers")
     )
     # About what makes the term's gradient a tenth of that of the perceptual ones.
     weight: float = field(default=0.01, metadata=_about("weight of the adversarial term in the loss"))
@@ -72,8 +72,8 @@ class AdversarySettings:
             raise ValueError(
                 f"--adversary-objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}"
             )
-        if self.kernel_size not in (4, 5, 6):
-            raise ValueError(f"--adversary-kernel-size must be 4, 5 or 6, got {self.kernel_size}")
+        if self.kernel_size < 3:
+            raise ValueError(f"--adversary-kernel-size must be at least 3, got {self.kernel_size}")
         for name in ("weight", "r1", "start", "alone"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

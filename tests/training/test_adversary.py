@@ -5,12 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_training import TinyJudge
-from torch import Tensor
+from torch import Tensor, nn
 
 from inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
 from inpaint.training import adversary
 from inpaint.training.adversary import Adversary, AdversarySettings, Phase
 from inpaint.training.distributed import World
+from inpaint.training.presets import PRESETS
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -86,6 +87,7 @@ def test_the_three_phases_of_global_and_local() -> None:
         ({"objective": "mse"}, "--adversary-objective must be one of hinge, bce, got 'mse'"),
         ({"weight": float("nan")}, "--adversary-weight must be finite"),
         ({"lr": 0}, "--adversary-lr must be positive"),
+        ({"kernel_size": 2}, "--adversary-kernel-size must be at least 3"),
         ({"r1_every": 0}, "--adversary-r1-every must be at least 1"),
         ({"alone": 3, "start": 2}, "--adversary-alone: 3 steps do not fit before --adversary-start 2"),
     ],
@@ -93,6 +95,14 @@ def test_the_three_phases_of_global_and_local() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AdversarySettings(**settings)
+
+
+@pytest.mark.parametrize("kind", ["patch", "global-local"])
+@pytest.mark.parametrize(("settings", "side"), [({}, 4), (PRESETS["gl-paper"]["adversary"], 5)])
+def test_kernels_are_even_but_in_the_papers_preset(kind: str, settings: dict[str, Any], side: int) -> None:
+    judge = made(**{**settings, "discriminator": kind}).network
+    kernels = {m.kernel_size for m in judge.modules() if isinstance(m, nn.Conv2d)}
+    assert kernels - {(1, 1)} == {(side, side)}
 
 
 # ------------------------------------------------------------------------------------------------------------
