@@ -183,8 +183,8 @@ class Trainer:
             received = stack.enter_context(signals_noted())
             batches = stack.enter_context(closing(self._feed.steps(self.step)))
             stop = self._loop(batches, log, received)
-        if self._feed.broken:
-            _warn_of("broken files were left out", self._feed.broken)
+        if broken := self._feed.broken:
+            _warn_of("broken files were left out", broken)
         logger.info("stopped after step %d of %d: %s", self.step, schedule.steps, stop.value)
         return stop
 

@@ -351,10 +351,6 @@ def test_files_that_are_refused(visit: Callable[..., BrowserContext], address: s
 
 
 def test_the_released_model(visit: Callable[..., BrowserContext], serve: Callable[..., str]) -> None:
-    from inpaint.weights import installed_models
-
-    if "pconv-carafe" not in [model.name for model in installed_models()]:
-        pytest.skip("the model pconv-carafe is not installed")
     from inpaint import Inpainter
 
     address = serve(["pconv-carafe"], lambda name: Inpainter.from_pretrained(name, device="cpu"))
