@@ -4,6 +4,7 @@
     python benchmarks/carafe.py
     python benchmarks/carafe.py --threads 2 --output benchmarks/results/carafe.md
     python benchmarks/carafe.py --shapes 1x256x64x64 --types float32 --kernel-size 3 5 7 --scale 2 4
+    python benchmarks/carafe.py --shapes 1x256x64x64 --normalizer softmax sigmoid sigmoid_normalized
     python benchmarks/carafe.py --device cuda --mmcv mmcv-2.2.0     # see benchmarks/mmcv_peer.py
 
 One table; benchmarks/README.md says what its rows and columns are. Rows that claim to be CARAFE are compared
@@ -21,7 +22,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 # The profiler, which is asked about memory alone, would report on the GPUs it looks for.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from inpaint.layers import CarafeUpsample
 from inpaint.masks import generator_for, parse_recipe
-from inpaint.ops import carafe, carafe_fused, implementation, library, reference
+from inpaint.ops import NORMALIZERS, carafe, carafe_fused, implementation, library, reference
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"channels_last": torch.channels_last, "NCHW": torch.contiguous_format}
@@ -78,6 +78,7 @@ class Case:
     scale: int
     groups: int = 1
     device: str = "cpu"
+    normalizer: str = "softmax"
 
     @property
     def bytes_moved(self) -> int:
@@ -110,11 +111,11 @@ class Method:
 
 def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict[str, Method]:
     """Every row's computation, on tensors that they share. `mmcv` is its operator, which adds a row."""
-    k, scale, groups = case.kernel_size, case.scale, case.groups
+    k, scale, groups, normalizer = case.kernel_size, case.scale, case.groups, case.normalizer
     n, channels, height, width = case.shape
     features = case.random(channels).requires_grad_()
     logits = case.random(groups * k**2 * scale**2).requires_grad_()
-    kernels = normalized(logits.detach(), groups, scale)
+    kernels = normalized(logits.detach(), groups, scale, normalizer)
     kernels = kernels.contiguous(memory_format=LAYOUTS[case.layout]).requires_grad_()
     recipe = parse_recipe(MASKS)
     holes = [torch.from_numpy(recipe(generator_for(0, number), height, width)) for number in range(n)]
@@ -129,15 +130,17 @@ def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict
 
         return Method(forward, (features, *module.parameters()))
 
-    def plain(function: Callable[..., Any], second: Tensor = logits) -> Method:
-        numbers = {"kernel_size": k, "groups": groups, "scale": scale}
-        return Method(lambda: function(features, second, **numbers), (features, second))
+    operator = {"kernel_size": k, "groups": groups, "scale": scale}
+    fused = {**operator, "normalizer": normalizer}
 
-    def masked(function: Callable[..., Any]) -> Method:
-        return Method(
-            lambda: function(features, logits, kernel_size=k, groups=groups, scale=scale, valid=valid)[0],
-            (features, logits),
-        )
+    def plain(function: Callable[..., Tensor]) -> Method:
+        return Method(lambda: function(features, logits, **fused), (features, logits))
+
+    def masked(function: Callable[..., tuple[Tensor, Tensor]]) -> Method:
+        return Method(lambda: function(features, logits, **fused, valid=valid)[0], (features, logits))
+
+    def upsample() -> CarafeUpsample:
+        return CarafeUpsample(channels, scale, up_kernel=k, groups=groups, normalizer=normalizer)
 
     # Exactly σ times the size, for even and odd σ.
     deconvolution = nn.ConvTranspose2d(
@@ -145,10 +148,12 @@ def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict
     )
     shuffle = nn.Sequential(nn.Conv2d(channels, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
 
-    def around_mmcv(x: Tensor, numbers: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
+    def around_mmcv(
+        x: Tensor, numbers: Tensor, kernel_size: int, groups: int, scale: int, normalizer: str
+    ) -> Tensor:
         """What it needs: kernels shuffled and normalised by others, and NCHW, whatever comes and goes."""
         assert mmcv is not None
-        ready = normalized(numbers, groups, scale).contiguous()
+        ready = normalized(numbers, groups, scale, normalizer).contiguous()
         result = mmcv(x.contiguous(), ready, kernel_size, groups, scale)
         return result.contiguous(memory_format=LAYOUTS[case.layout])
 
@@ -156,10 +161,10 @@ def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict
     return {
         "carafe_fused": plain(carafe_fused),
         "carafe_fused_masked": masked(carafe_fused),
-        "carafe": plain(carafe, kernels),
+        "carafe": Method(lambda: carafe(features, kernels, **operator), (features, kernels)),
         **peers,
-        "layer": layer(CarafeUpsample(channels, scale, up_kernel=k, groups=groups)),
-        "layer_masked": layer(CarafeUpsample(channels, scale, up_kernel=k, groups=groups), valid),
+        "layer": layer(upsample()),
+        "layer_masked": layer(upsample(), valid),
         "nearest": Method(lambda: F.interpolate(features, scale_factor=scale, mode="nearest"), (features,)),
         "bilinear": Method(
             lambda: F.interpolate(features, scale_factor=scale, mode="bilinear", align_corners=False),
@@ -174,42 +179,61 @@ def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict
     }
 
 
-def normalized(logits: Tensor, groups: int, scale: int) -> Tensor:
+def normalized(logits: Tensor, groups: int, scale: int, normalizer: str) -> Tensor:
     """Ready kernels [N, G·k², σH, σW] from logits."""
     shuffled = F.pixel_shuffle(logits, scale)
-    return shuffled.unflatten(1, (groups, -1)).softmax(2).flatten(1, 2)
+    return normalized_over(shuffled.unflatten(1, (groups, -1)), 2, normalizer).flatten(1, 2)
 
 
-def unfold_einsum(features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
+def normalized_over(numbers: Tensor, axis: int, normalizer: str) -> Tensor:
+    """The definitions of the normalisers, over the axis that holds the taps."""
+    if normalizer == "softmax":
+        return numbers.softmax(axis)
+    weights = numbers.sigmoid()
+    return weights if normalizer == "sigmoid" else weights / weights.sum(axis, keepdim=True)
+
+
+def unfold_einsum(
+    features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int, normalizer: str
+) -> Tensor:
     """The definition read at the output's resolution, which is how PyTorch versions are mostly written.
 
     In features enlarged by repeating pixels, the taps of an output pixel lie σ apart around it. All windows
     are laid out in memory: k² times the output.
     """
     n, c, h, w = features.shape
-    kernels = normalized(logits, groups, scale).view(n, groups, kernel_size**2, scale * h, scale * w)
+    kernels = normalized(logits, groups, scale, normalizer)
+    kernels = kernels.view(n, groups, kernel_size**2, scale * h, scale * w)
     enlarged = F.interpolate(features, scale_factor=scale, mode="nearest")
     windows = F.unfold(enlarged, kernel_size, dilation=scale, padding=kernel_size // 2 * scale)
     windows = windows.view(n, groups, c // groups, kernel_size**2, scale * h, scale * w)
     return torch.einsum("ngckhw,ngkhw->ngchw", windows, kernels).flatten(1, 2)
 
 
-def unfold_sum(features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
+def unfold_sum(
+    features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int, normalizer: str
+) -> Tensor:
     """The definition read at the source's resolution: σ² times smaller windows, one sub-pixel at a time."""
     n, c, h, w = features.shape
     windows = F.unfold(features, kernel_size, padding=kernel_size // 2)
     windows = windows.view(n, groups, c // groups, kernel_size**2, h, w)
-    weights = logits.reshape(n, groups, 1, kernel_size**2, scale**2, h, w).softmax(3)
+    weights = logits.reshape(n, groups, 1, kernel_size**2, scale**2, h, w)
+    weights = normalized_over(weights, 3, normalizer)
     parts = [(windows * weights[:, :, :, :, s]).sum(3) for s in range(scale**2)]
     return F.pixel_shuffle(torch.stack(parts, 3).view(n, c * scale**2, h, w), scale)
 
 
 def check_methods(
-    kernel_size: int, groups: int, scale: int, device: str, mmcv: Callable[..., Tensor] | None
+    kernel_size: int,
+    groups: int,
+    scale: int,
+    device: str,
+    normalizer: str,
+    mmcv: Callable[..., Tensor] | None,
 ) -> None:
     """Stop if rows that claim to be one computation differ, in the result or in a gradient."""
     torch.manual_seed(0)
-    case = Case((2, 24 * groups, 7, 9), "float32", "NCHW", kernel_size, scale, groups, device)
+    case = Case((2, 24 * groups, 7, 9), "float32", "NCHW", kernel_size, scale, groups, device, normalizer)
     methods = build_methods(case, mmcv)
     gradient = case.random(case.shape[1], scale)
 
@@ -375,6 +399,9 @@ def main() -> None:
     parser.add_argument("--kernel-size", nargs="+", type=int, default=[5], help="k, odd (default: 5)")
     parser.add_argument("--scale", nargs="+", type=int, default=[2], help="σ (default: 2)")
     parser.add_argument("--groups", nargs="+", type=int, default=[1], help="G (default: 1)")
+    parser.add_argument(
+        "--normalizer", nargs="+", choices=NORMALIZERS, default=["softmax"], help="(default: softmax)"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--mmcv", type=Path, metavar="FOLDER", help="of mmcv's sources: adds its operator")
     parser.add_argument("--types", nargs="+", choices=TYPES, help="(default: float32 bfloat16; on a GPU all)")
@@ -403,21 +430,24 @@ def main() -> None:
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(known)}")
     names = [name for name in known if name in wanted]
 
-    operators = list(product(arguments.kernel_size, arguments.scale, arguments.groups))
-    for k, scale, groups in operators:
-        check_methods(k, groups, scale, device, mmcv)
+    operators = list(product(arguments.kernel_size, arguments.scale, arguments.groups, arguments.normalizer))
+    for k, scale, groups, normalizer in operators:
+        check_methods(k, groups, scale, device, normalizer, mmcv)
     limit = measure_limit(device)
     sections = []
     cases = list(product(shapes, types, arguments.layouts))
     bar = tqdm(total=len(operators) * len(cases), unit="case", disable=None)
-    for k, scale, groups in operators:
+    for k, scale, groups, normalizer in operators:
         rows = []
         for sizes, dtype, layout in cases:
-            case = Case(sizes, dtype, layout, k, scale, groups, device)
+            case = Case(sizes, dtype, layout, k, scale, groups, device, normalizer)
             own_names = [name for name in names if case.shape == shapes[0] or name not in SLOW]
             rows += measure(case, own_names, arguments.rounds, arguments.seconds, limit, mmcv)
             bar.update()
-        sections += [f"## k = {k}, σ = {scale}, G = {groups}", markdown_table(COLUMNS, rows, left=4)]
+        sections += [
+            f"## k = {k}, σ = {scale}, G = {groups}, {normalizer}",
+            markdown_table(COLUMNS, rows, left=4),
+        ]
     bar.close()
     facts = {
         "operator": implementation(device),

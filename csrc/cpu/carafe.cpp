@@ -468,15 +468,17 @@ void backward(
             });
         if (!kernels_gradient) continue;
         if (normalizer != Normalizer::none) {
-          if (normalizer != Normalizer::softmax) read_weights(kernels, base, tile, g, raw);
+          const bool sigmoid = normalizer != Normalizer::softmax;
+          if (sigmoid) read_weights(kernels, base, tile, g, raw);
           own_weights.resize(tile.area() * per_pixel);
           for (int64_t y = 0; y < tile.height; ++y) { // the tile's part of the nearby weights
             const A* row =
                 weights.data() + ((tile.top + y - near.top) * near.width + tile.left - near.left) * per_pixel;
             std::copy(row, row + tile.width * per_pixel, own_weights.data() + y * tile.width * per_pixel);
           }
+          const A* logits = sigmoid ? raw.data() : nullptr;
           normalize_backward(
-              normalizer, tile, g, valid != nullptr, own_weights.data(), raw.data(), gradients.data());
+              normalizer, tile, g, valid != nullptr, own_weights.data(), logits, gradients.data());
         }
         write_weights(*kernels_gradient, kernels_gradient->offset(n, group, g), tile, g, gradients);
       }

@@ -94,102 +94,145 @@ void write_weights(
   });
 }
 
-template <class A> inline A logistic(A x) { return A(1) / (A(1) + exponential(-x)); }
-template <class A> inline A log_logistic(A x) {
-  return std::min(x, A(0)) - std::log1p(exponential(-std::abs(x)));
+template <class A> inline A larger(A a, A b) { return a > b ? a : b; }
+
+// The logistic function λ of a number, or of a vector of them (Numbers): one exponential that cannot
+// overflow. In single precision it is 0 below -87.
+template <class A, class Numbers>
+inline Numbers logistic(Numbers x) {
+  const Numbers zero{}, one = zero + A(1), power = exponential(x > zero ? -x : x);
+  return (x > zero ? one : power) / (power + A(1));
 }
 
-template <class A> inline A larger(A a, A b) { return a > b ? a : b; }
+// The kinds of weights before they are divided by their sum. Where they are, `power` is what the largest of
+// is found and taken off, and `weight` is what exp(power - largest) makes of a logit.
+template <class A>
+struct Softmax {
+  static constexpr bool divides = true;
+  template <class Numbers> static Numbers power(Numbers logit) { return logit; }
+  template <class Numbers>
+  static Numbers weight(Numbers logit, Numbers largest) {
+    return exponential(logit - largest);
+  }
+};
+
+template <class A>
+struct Sigmoid {
+  static constexpr bool divides = false;
+  template <class Numbers> static Numbers power(Numbers) { return Numbers{}; }
+  template <class Numbers> static Numbers weight(Numbers logit, Numbers) { return logistic<A>(logit); }
+};
+
+// λ(l) = exp(min(l, 0)) / (1 + exp(-|l|)): a softmax of min(l, 0) whose terms have weights between 1/2 and 1.
+template <class A>
+struct SigmoidNormalized {
+  static constexpr bool divides = true;
+  template <class Numbers>
+  static Numbers power(Numbers logit) {
+    const Numbers zero{};
+    return logit > zero ? zero : logit;
+  }
+  template <class Numbers>
+  static Numbers weight(Numbers logit, Numbers largest) {
+    const Numbers zero{}, size = logit > zero ? -logit : logit;
+    return exponential(power(logit) - largest) / (exponential(size) + A(1));
+  }
+};
+
+template <class A, class F>
+inline void with_kind(Normalizer normalizer, const F& f) {
+  if (normalizer == Normalizer::softmax) return f(Softmax<A>());
+  if (normalizer == Normalizer::sigmoid) return f(Sigmoid<A>());
+  f(SigmoidNormalized<A>());
+}
 
 // The next functions go through the numbers of one pixel vector by vector. With S sub-pixels dividing the
 // lanes, lane l always belongs to sub-pixel l mod S, so a sum or a maximum over the taps is one over the
-// vectors and then over every S-th lane.
+// vectors and then over every S-th lane. The padding behind `count` becomes 0.
 
-// Softmax over the taps, in place. The padding behind `count` becomes 0.
-template <class A, int S>
-inline void softmax_lanes(A* w, int64_t count, int64_t padded) {
+// Divided weights of one pixel from its logits, in place, where all is known.
+template <class A, int S, class Kind>
+inline void normalize_lanes(Kind, A* w, int64_t count, int64_t padded) {
   using Vec = Vector<A>;
   std::fill(w + count, w + padded, -INFINITY);
-  typename Vec::type high = Vec::load(w), sum{};
-  for (int64_t i = Vec::lanes; i < padded; i += Vec::lanes) high = Vec::larger(high, Vec::load(w + i));
+  typename Vec::type high = Kind::power(Vec::load(w)), sum{};
+  for (int64_t i = Vec::lanes; i < padded; i += Vec::lanes)
+    high = Vec::larger(high, Kind::power(Vec::load(w + i)));
   high = Vec::template fold<S>(high, Vec::larger);
   for (int64_t i = 0; i < padded; i += Vec::lanes) {
-    const typename Vec::type power = exponentials<A>(Vec::load(w + i) - high);
-    Vec::store(w + i, power);
-    sum += power;
+    const typename Vec::type weight = Kind::weight(Vec::load(w + i), high);
+    Vec::store(w + i, weight);
+    sum += weight;
   }
   const typename Vec::type factor = A(1) / Vec::template fold<S>(sum, Vec::plus);
   for (int64_t i = 0; i < padded; i += Vec::lanes) Vec::store(w + i, Vec::load(w + i) * factor);
 }
 
-// s/W from sums that were taken relative to two largest logits `difference` apart.
+// s/W from sums that were taken relative to two largest powers `difference` apart.
 template <class A>
 inline A known_share(A sum, A difference, A all) {
   return sum == A(0) ? A(0) : sum * exponential(difference) / all;
 }
 
-// The masked form: w becomes the effective weights wₖ·vₖ/Σ wₖ·vₖ, and share [S] the known share s/W. `known`
-// holds v spread over taps and sub-pixels, 0 in the padding. The largest logit among the known taps is
-// subtracted, so that a known tap is never lost to underflow. The sum can be as small as the smallest v,
-// whose reciprocal may not be a finite number: it is divided by. Where every known logit is -∞ no mass is
-// known, and all become 0.
-template <class A, int S>
-inline void masked_softmax_lanes(A* w, const A* known, int64_t count, int64_t padded, A* share) {
+// The masked form: w becomes the effective weights wₖ·vₖ/Σ wₖ·vₖ, times Σ wₖ for weights that are not
+// divided, and share [S] the known share s/W. `known` holds v spread over taps and sub-pixels, 0 in the
+// padding. The largest power among the known taps is subtracted, so that a known tap is never lost to
+// underflow. The sum can be as small as the smallest v, whose reciprocal may not be a finite number: it is
+// divided by. Where every known logit is -∞ no mass is known, and all become 0.
+template <class A, int S, class Kind>
+inline void normalize_masked_lanes(Kind, A* w, const A* known, int64_t count, int64_t padded, A* share) {
   using Vec = Vector<A>;
   using Numbers = typename Vec::type;
   const Numbers zero{}, nothing = zero - A(INFINITY);
   std::fill(w + count, w + padded, -INFINITY);
-  Numbers high = nothing, high_known = nothing, all{}, sum{};
-  for (int64_t i = 0; i < padded; i += Vec::lanes) {
-    const Numbers logit = Vec::load(w + i), v = Vec::load(known + i);
-    high = Vec::larger(high, logit);
-    high_known = Vec::larger(high_known, v > zero ? logit : nothing);
+  Numbers high{}, high_known{}, all{}, sum{};
+  if constexpr (Kind::divides) {
+    high = high_known = nothing;
+    for (int64_t i = 0; i < padded; i += Vec::lanes) {
+      const Numbers power = Kind::power(Vec::load(w + i)), v = Vec::load(known + i);
+      high = Vec::larger(high, power);
+      high_known = Vec::larger(high_known, v > zero ? power : nothing);
+    }
+    high = Vec::template fold<S>(high, Vec::larger);
+    high_known = Vec::template fold<S>(high_known, Vec::larger);
+    high_known = high_known == nothing ? zero : high_known;
   }
-  high = Vec::template fold<S>(high, Vec::larger);
-  high_known = Vec::template fold<S>(high_known, Vec::larger);
-  high_known = high_known == nothing ? zero : high_known;
   for (int64_t i = 0; i < padded; i += Vec::lanes) {
     const Numbers logit = Vec::load(w + i), v = Vec::load(known + i);
-    all += exponentials<A>(logit - high);
-    const Numbers own = v > zero ? exponentials<A>(logit - high_known) * v : zero;
+    all += Kind::weight(logit, high);
+    const Numbers own = v > zero ? Kind::weight(logit, high_known) * v : zero;
     Vec::store(w + i, own);
     sum += own;
   }
   all = Vec::template fold<S>(all, Vec::plus);
   sum = Vec::template fold<S>(sum, Vec::plus);
   for (int s = 0; s < S; ++s) share[s] = known_share<A>(sum[s], high_known[s] - high[s], all[s]);
-  for (int64_t i = 0; i < padded; i += Vec::lanes)
-    Vec::store(w + i, sum == zero ? zero : Vec::load(w + i) / sum);
+  for (int64_t i = 0; i < padded; i += Vec::lanes) {
+    const Numbers own = Vec::load(w + i) / sum;
+    Vec::store(w + i, sum == zero ? zero : (Kind::divides ? own : own * all));
+  }
 }
 
 // The same for any number of sub-pixels, one of them at a time: w and known are `stride` apart.
-template <class A>
-inline A masked_softmax(A* w, const A* known, int64_t stride, int64_t taps) {
-  A high = -INFINITY, high_known = -INFINITY;
-  for (int64_t i = 0; i < taps * stride; i += stride) {
-    high = larger(high, w[i]);
-    if (known[i] > A(0)) high_known = larger(high_known, w[i]);
+template <class A, class Kind>
+inline A normalize_masked(Kind, A* w, const A* known, int64_t stride, int64_t taps) {
+  A high = 0, high_known = 0;
+  if constexpr (Kind::divides) {
+    high = high_known = -INFINITY;
+    for (int64_t i = 0; i < taps * stride; i += stride) {
+      high = larger(high, Kind::power(w[i]));
+      if (known[i] > A(0)) high_known = larger(high_known, Kind::power(w[i]));
+    }
+    if (high_known == -A(INFINITY)) high_known = A(0);
   }
-  if (high_known == -A(INFINITY)) high_known = A(0);
   A all = 0, sum = 0;
   for (int64_t i = 0; i < taps * stride; i += stride) {
-    all += exponential(w[i] - high);
-    sum += w[i] = known[i] > A(0) ? exponential(w[i] - high_known) * known[i] : A(0);
+    all += Kind::weight(w[i], high);
+    sum += w[i] = known[i] > A(0) ? Kind::weight(w[i], high_known) * known[i] : A(0);
   }
-  for (int64_t i = 0; i < taps * stride; i += stride) w[i] = sum == A(0) ? A(0) : w[i] / sum;
+  for (int64_t i = 0; i < taps * stride; i += stride)
+    w[i] = sum == A(0) ? A(0) : w[i] / sum * (Kind::divides ? A(1) : all);
   return known_share(sum, high_known - high, all);
-}
-
-template <class A>
-inline A masked_sigmoid(A* w, const A* known, int64_t stride, int64_t taps) {
-  A all = 0, sum = 0;
-  for (int64_t i = 0; i < taps * stride; i += stride) {
-    const A weight = logistic(w[i]);
-    all += weight;
-    sum += w[i] = known[i] > A(0) ? weight * known[i] : A(0);
-  }
-  for (int64_t i = 0; i < taps * stride; i += stride) w[i] = sum == A(0) ? A(0) : w[i] / sum * all;
-  return sum == A(0) ? A(0) : sum / all;
 }
 
 // Calls f with S as a compile-time constant where S sub-pixels can share out the lanes, else with 0.
@@ -216,9 +259,8 @@ void normalize(
     std::vector<A>& weights) {
   const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size, count = taps * subs;
   const int64_t padded = padded_weights<A>(g), valid_width = rect.width + 2 * g.radius();
-  std::vector<A> known(padded, A(0)), share(subs);
-  std::vector<A> all_one(normalizer == Normalizer::sigmoid ? 0 : padded, A(0));
-  std::fill(all_one.begin(), all_one.begin() + std::min<int64_t>(count, all_one.size()), A(1));
+  std::vector<A> known(padded, A(0)), all_one(padded, A(0)), share(subs);
+  std::fill(all_one.begin(), all_one.begin() + count, A(1));
   for (int64_t p = 0; p < rect.area(); ++p) {
     A* w = weights.data() + p * padded;
     bool all_known = true, none_known = false;
@@ -241,26 +283,26 @@ void normalize(
       continue;
     }
     std::fill(share.begin(), share.end(), A(1));
-    if (normalizer == Normalizer::sigmoid) {
-      if (all_known)
-        for (int64_t i = 0; i < count; ++i) w[i] = logistic(w[i]);
-      else
-        for (int64_t s = 0; s < subs; ++s) share[s] = masked_sigmoid(w + s, known.data() + s, subs, taps);
-    } else {
-      if (normalizer == Normalizer::sigmoid_normalized) // = softmax of log σ
-        for (int64_t i = 0; i < count; ++i) w[i] = log_logistic(w[i]);
+    with_kind<A>(normalizer, [&](auto kind) {
+      if (all_known && !kind.divides) {
+        using Vec = Vector<A>;
+        for (int64_t i = 0; i < padded; i += Vec::lanes)
+          Vec::store(w + i, kind.weight(Vec::load(w + i), typename Vec::type{}));
+        std::fill(w + count, w + padded, A(0));
+        return;
+      }
       with_lanes<A>(subs, [&](auto S) {
         if constexpr (S.value > 0) {
           if (all_known) // the usual case by far, and exactly the plain form
-            softmax_lanes<A, S.value>(w, count, padded);
+            normalize_lanes<A, S.value>(kind, w, count, padded);
           else
-            masked_softmax_lanes<A, S.value>(w, known.data(), count, padded, share.data());
+            normalize_masked_lanes<A, S.value>(kind, w, known.data(), count, padded, share.data());
         } else {
           const A* v = all_known ? all_one.data() : known.data();
-          for (int64_t s = 0; s < subs; ++s) share[s] = masked_softmax(w + s, v + s, subs, taps);
+          for (int64_t s = 0; s < subs; ++s) share[s] = normalize_masked(kind, w + s, v + s, subs, taps);
         }
       });
-    }
+    });
     if (shares)
       for (int64_t s = 0; s < subs; ++s) shares[p * subs + s] += share[s];
   }
@@ -268,49 +310,30 @@ void normalize(
 
 // From the effective weights and gₖ = Σ_c grad·xₖ to the gradient of the logits, written over gₖ.
 // With m = Σ wₖ·gₖ / Σ wₖ, the gradient of the masked mean:
-//   softmax kinds   ∂/∂lₖ = wₖ (gₖ − m), times 1 − σ(lₖ) for sigmoid_normalized
-//   sigmoid         ∂/∂lₖ = σ'(lₖ)·gₖ without valid; (1 − σ(lₖ))·(σ(lₖ)·m + wₖ (gₖ − m)) with it
-// `logits` are the raw ones of the same pixels; only the sigmoid kinds need them.
-template <class A>
-inline void softmax_backward(const A* w, A* gradient, int64_t subs, int64_t taps, int64_t padded) {
-  with_lanes<A>(subs, [&](auto S) {
-    if constexpr (S.value > 0) {
-      using Vec = Vector<A>;
-      typename Vec::type mean{};
-      const typename Vec::type zero{};
-      for (int64_t i = 0; i < padded; i += Vec::lanes) mean += Vec::load(w + i) * Vec::load(gradient + i);
-      mean = Vec::template fold<S.value>(mean, Vec::plus);
-      for (int64_t i = 0; i < padded; i += Vec::lanes) {
-        const typename Vec::type own = Vec::load(w + i), slope = Vec::load(gradient + i);
-        Vec::store(gradient + i, own == zero ? zero : own * (slope - mean));
-      }
-    } else {
-      for (int64_t s = 0; s < subs; ++s) {
-        A mean = 0;
-        for (int64_t i = s; i < taps * subs; i += subs) mean += w[i] * gradient[i];
-        for (int64_t i = s; i < taps * subs; i += subs)
-          gradient[i] = w[i] == A(0) ? A(0) : w[i] * (gradient[i] - mean);
-      }
-    }
-  });
+//   softmax kinds   ∂/∂lₖ = wₖ (gₖ − m), times λ(−lₖ) for sigmoid_normalized
+//   sigmoid         ∂/∂lₖ = λ'(lₖ)·gₖ without valid; (1 − λ(lₖ))·(λ(lₖ)·m + wₖ (gₖ − m)) with it
+// `logit` is the raw one; where it has no weight it may be NaN, and is kept out by selection.
+template <class A, class Numbers>
+inline Numbers slope_of_logit(Softmax<A>, Numbers weight, Numbers, Numbers gradient, Numbers mean, bool) {
+  const Numbers zero{};
+  return weight == zero ? zero : weight * (gradient - mean);
 }
 
-template <class A>
-inline void sigmoid_backward(
-    const A* w, const A* logits, bool masked, int64_t stride, int64_t taps, A* gradient) {
-  A mean = 0, mass = 0;
-  for (int64_t i = 0; i < taps * stride; i += stride) {
-    mean += w[i] * gradient[i];
-    mass += w[i];
-  }
-  mean = mass == A(0) ? A(0) : mean / mass;
-  for (int64_t i = 0; i < taps * stride; i += stride) {
-    const A weight = logistic(logits[i]);
-    const A slope = masked ? weight * mean + w[i] * (gradient[i] - mean) : weight * gradient[i];
-    gradient[i] = (A(1) - weight) * slope;
-  }
+template <class A, class Numbers>
+inline Numbers slope_of_logit(
+    SigmoidNormalized<A>, Numbers weight, Numbers logit, Numbers gradient, Numbers mean, bool) {
+  const Numbers zero{};
+  return weight == zero ? zero : weight * (gradient - mean) * logistic<A>(-logit);
 }
 
+template <class A, class Numbers>
+inline Numbers slope_of_logit(
+    Sigmoid<A>, Numbers weight, Numbers logit, Numbers gradient, Numbers mean, bool masked) {
+  const Numbers own = logistic<A>(logit);
+  return (A(1) - own) * (masked ? own * mean + weight * (gradient - mean) : own * gradient);
+}
+
+// `logits` may be missing for a softmax, which does not look at them.
 template <class A>
 void normalize_backward(
     Normalizer normalizer,
@@ -320,20 +343,45 @@ void normalize_backward(
     const A* weights,
     const A* logits,
     A* gradients) {
-  const int64_t subs = g.subpixels(), padded = padded_weights<A>(g);
-  for (int64_t p = 0; p < rect.area(); ++p) {
-    const A* w = weights + p * padded;
-    A* gradient = gradients + p * padded;
-    if (normalizer == Normalizer::sigmoid) {
-      for (int64_t s = 0; s < subs; ++s)
-        sigmoid_backward(w + s, logits + p * padded + s, masked, subs, g.taps(), gradient + s);
-      continue;
-    }
-    softmax_backward(w, gradient, subs, g.taps(), padded);
-    if (normalizer == Normalizer::sigmoid_normalized)
-      for (int64_t i = 0; i < g.taps() * subs; ++i) // by selection: a logit without weight may be NaN
-        gradient[i] = w[i] == A(0) ? A(0) : gradient[i] * logistic(-logits[p * padded + i]);
-  }
+  const int64_t subs = g.subpixels(), count = g.taps() * subs, padded = padded_weights<A>(g);
+  if (!logits) logits = weights;
+  with_kind<A>(normalizer, [&](auto kind) {
+    with_lanes<A>(subs, [&](auto S) {
+      for (int64_t p = 0; p < rect.area(); ++p, weights += padded, logits += padded, gradients += padded) {
+        if constexpr (S.value > 0) {
+          using Vec = Vector<A>;
+          using Numbers = typename Vec::type;
+          const Numbers zero{};
+          Numbers mean{}, mass{};
+          for (int64_t i = 0; i < padded; i += Vec::lanes) {
+            mean += Vec::load(weights + i) * Vec::load(gradients + i);
+            if (!kind.divides) mass += Vec::load(weights + i);
+          }
+          mean = Vec::template fold<S.value>(mean, Vec::plus);
+          if (!kind.divides) {
+            mass = Vec::template fold<S.value>(mass, Vec::plus);
+            mean = mass == zero ? zero : mean / mass;
+          }
+          for (int64_t i = 0; i < padded; i += Vec::lanes) {
+            const Numbers own = Vec::load(weights + i), logit = Vec::load(logits + i);
+            const Numbers slope = slope_of_logit(kind, own, logit, Vec::load(gradients + i), mean, masked);
+            Vec::store(gradients + i, slope);
+          }
+        } else {
+          for (int64_t s = 0; s < subs; ++s) {
+            A mean = 0, mass = 0;
+            for (int64_t i = s; i < count; i += subs) {
+              mean += weights[i] * gradients[i];
+              mass += weights[i];
+            }
+            if (!kind.divides) mean = mass == A(0) ? A(0) : mean / mass;
+            for (int64_t i = s; i < count; i += subs)
+              gradients[i] = slope_of_logit(kind, weights[i], logits[i], gradients[i], mean, masked);
+          }
+        }
+      }
+    });
+  });
 }
 
 } // namespace inpaint::cpu

@@ -134,15 +134,14 @@ inline Float single_exponential(Float x) {
 
 inline float exponential(float x) { return single_exponential<float, int32_t>(x); }
 
-template <class A>
-inline typename Vector<A>::type exponentials(typename Vector<A>::type x) {
-  if constexpr (sizeof(A) == sizeof(float)) {
-    typedef int32_t integers __attribute__((vector_size(kVectorBytes)));
-    return single_exponential<typename Vector<A>::type, integers>(x);
-  } else {
-    for (int lane = 0; lane < Vector<A>::lanes; ++lane) x[lane] = exponential(x[lane]);
-    return x;
-  }
+inline Vector<float>::type exponential(Vector<float>::type x) {
+  typedef int32_t integers __attribute__((vector_size(kVectorBytes)));
+  return single_exponential<Vector<float>::type, integers>(x);
+}
+
+inline Vector<double>::type exponential(Vector<double>::type x) {
+  for (int lane = 0; lane < Vector<double>::lanes; ++lane) x[lane] = exponential(x[lane]);
+  return x;
 }
 
 } // namespace inpaint::cpu
