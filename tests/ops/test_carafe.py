@@ -124,6 +124,23 @@ def test_mixed_types_equal_the_loops(
     example(SMALL, normalizer, valid, dtype, numbers_dtype).check(implementation)
 
 
+@implementations
+@normalizers
+@pytest.mark.parametrize("valid", [None, "mixed"])
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize(("factor", "offset"), [(8, 0), (3, 100), (3, -60)])
+def test_logits_far_from_zero_equal_the_loops(
+    implementation: Implementation,
+    normalizer: str,
+    valid: str | None,
+    scale: int,
+    factor: float,
+    offset: float,
+) -> None:
+    made = example(replace(SMALL, scale=scale), normalizer, valid)
+    replace(made, numbers=factor * made.numbers + offset).check(implementation)
+
+
 def test_a_bool_valid_is_taken_and_given_back_as_float32() -> None:
     made = example(SMALL, "softmax", "binary")
     assert made.valid is not None
