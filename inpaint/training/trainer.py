@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import hashlib
 import json
 import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
+from inpaint.training.checks import agreed_digest, check_adversary, check_sizes
 from inpaint.training.distributed import World, join_world, without_sum
 from inpaint.training.feed import Batches, Feed
 from inpaint.training.logging import RunLog
@@ -129,7 +129,7 @@ class Trainer:
         self._output = Path(settings.output)
         self._checkpoints = self._output / "checkpoints"
         self._trained_seconds = 0.0
-        self._check_sizes(network)
+        check_sizes(settings, int(network.stride), world.size)  # type: ignore[arg-type]
         if settings.checkpoint_format == "sharded":
             check_sharding()
 
@@ -152,14 +152,14 @@ class Trainer:
         self.adversary: Adversary | None = None
         if settings.adversary.discriminator != "none":
             self.adversary = Adversary(settings.adversary, world, self._autocast)
-            self._check_adversary(self.adversary)
+            check_adversary(settings, self.adversary.smallest)
             self._modules["discriminator"] = self.adversary.network
             judge = (self.adversary.optimizer, self.adversary.network)
             self._optimizers = {**self._optimizers, "discriminator_optimizer": judge}
         backbone = build_backbone(settings.backbone) if settings.loss.needs_backbone else None
         self._loss = InpaintingLoss(settings.loss, backbone, self._autocast).to(world.device)
         self._feed = Feed(settings, photos, world)
-        self._photos_digest = self._agreed_digest(photos)
+        self._photos_digest = agreed_digest(photos.names, world)
         self._start()
         self._encoder_norm = EncoderBatchNorm(self.network)
         if settings.finetune_steps and not self._encoder_norm:
@@ -364,43 +364,6 @@ class Trainer:
         self._trained_seconds = state["trained_seconds"]
         logger.info("resumed from %s after step %d", checkpoint.path, self.step)
 
-    def _check_sizes(self, network: nn.Module) -> None:
-        stride, stages = int(network.stride), self.settings.schedule.stages  # type: ignore[arg-type]
-        sizes = {"--schedule": [stage.size for stage in stages]}
-        if self.settings.val_data:
-            sizes["--val-size"] = [self.settings.val_size]
-        for flag, values in sizes.items():
-            unfit = [value for value in values if value % stride]
-            if unfit:
-                raise ValueError(
-                    f"{flag}: sizes must be multiples of the network's stride {stride}, got {unfit}"
-                )
-        parts = self.settings.accumulate
-        odd = [stage for stage in stages if stage.batch % (self.world.size * parts)]
-        if odd:
-            raise ValueError(
-                f"--schedule: batches must be multiples of the {self.world.size} processes times "
-                f"--accumulate {parts}, got {odd[0]}"
-            )
-
-    def _agreed_digest(self, photos: PhotoSet) -> str:
-        """A digest of the photos' names; ValueError in all processes where one has found other photos."""
-        own = _digest(photos.names)
-        if not self.world.agree(own == self.world.from_main(lambda: own)):
-            raise ValueError(
-                f"--data: the processes have found different photos, this one {len(photos)}: give all "
-                "hosts the same files under the same names"
-            )
-        return own
-
-    def _check_adversary(self, adversary: Adversary) -> None:
-        smallest = min(stage.size for stage in self.settings.schedule.stages)
-        if smallest < adversary.smallest:
-            raise ValueError(
-                f"--adversary-discriminator {self.settings.adversary.discriminator}: it needs pictures of at "
-                f"least {adversary.smallest} px, --schedule has {smallest}"
-            )
-
     def _wishes(self, received: list[int], started: float) -> list[float]:
         """What this process wants after the step it is in, as 0 or 1, in the order of WISHES."""
         limit = self.settings.max_minutes * 60
@@ -443,11 +406,3 @@ def _without_secrets(settings: TrainSettings) -> TrainSettings:
 def _warn_of(what: str, broken: Mapping[str, str]) -> None:
     listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
     logger.warning("%d %s:%s", len(broken), what, listed)
-
-
-def _digest(names: Iterable[str]) -> str:
-    """SHA-256 of the names, a line each; of millions, without a text of them all."""
-    digest = hashlib.sha256()
-    for number, name in enumerate(names):
-        digest.update(("\n" if number else "").encode() + name.encode())
-    return digest.hexdigest()

@@ -1,0 +1,52 @@
+"""What is asked of settings, network, photos and processes together, before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from inpaint.training.distributed import World
+from inpaint.training.settings import TrainSettings
+
+
+def check_sizes(settings: TrainSettings, stride: int, processes: int) -> None:
+    """Raise ValueError for sizes that the network's stride, or batches that the processes, do not divide."""
+    stages = settings.schedule.stages
+    sizes = {"--schedule": [stage.size for stage in stages]}
+    if settings.val_data:
+        sizes["--val-size"] = [settings.val_size]
+    for flag, values in sizes.items():
+        unfit = [value for value in values if value % stride]
+        if unfit:
+            raise ValueError(f"{flag}: sizes must be multiples of the network's stride {stride}, got {unfit}")
+    parts = settings.accumulate
+    odd = [stage for stage in stages if stage.batch % (processes * parts)]
+    if odd:
+        raise ValueError(
+            f"--schedule: batches must be multiples of the {processes} processes times --accumulate {parts}, "
+            f"got {odd[0]}"
+        )
+
+
+def check_adversary(settings: TrainSettings, smallest: int) -> None:
+    """Raise ValueError for pictures smaller than the discriminator can judge, in pixels."""
+    least = min(stage.size for stage in settings.schedule.stages)
+    if least < smallest:
+        raise ValueError(
+            f"--adversary-discriminator {settings.adversary.discriminator}: it needs pictures of at least "
+            f"{smallest} px, --schedule has {least}"
+        )
+
+
+def agreed_digest(names: Sequence[str], world: World) -> str:
+    """SHA-256 of the photos' names, a line each; ValueError in all processes where one has found others."""
+    digest = hashlib.sha256()
+    for number, name in enumerate(names):  # of millions, without a text of them all
+        digest.update(("\n" if number else "").encode() + name.encode())
+    own = digest.hexdigest()
+    if not world.agree(own == world.from_main(lambda: own)):
+        raise ValueError(
+            f"--data: the processes have found different photos, this one {len(names)}: give all hosts the "
+            "same files under the same names"
+        )
+    return own
