@@ -2,6 +2,7 @@
 """Train Global&Local and Partial Conv with each upsampler, equally long on equal pictures and holes; compare.
 
     python benchmarks/ablation.py run --data photos/train-*.tar --val-data photos/val.tar --minutes 75
+    python benchmarks/ablation.py run --data ... --val-data ... --only 'partial-conv.bilinear.*'
     python benchmarks/ablation.py table --output benchmarks/results/ablation.md
 
 `run` trains through train.py, one network after the other, the comparisons that matter first. It goes on from
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +118,13 @@ class Run:
 
 def runs_of(budget: Budget) -> list[Run]:
     """All runs, in the order of what they tell."""
-    first = [Run(n, u, s) for s in budget.seeds for n in budget.networks for u in FIRST]
-    rest = [Run(n, u, budget.seeds[0]) for n in budget.networks for u in UPSAMPLERS if u not in FIRST]
-    return first + rest
+    others = [name for name in UPSAMPLERS if name not in FIRST]
+    first, *more = budget.seeds
+    return [
+        *(Run(n, u, s) for s in budget.seeds for n in budget.networks for u in FIRST),
+        *(Run(n, u, first) for n in budget.networks for u in others),
+        *(Run(n, u, s) for s in more for n in budget.networks for u in others),
+    ]
 
 
 def config_of(budget: Budget, network: str, upsampler: str) -> dict[str, Any]:
@@ -137,7 +143,10 @@ def run_all(arguments: argparse.Namespace) -> int:
     budget = BUDGETS[arguments.budget]
     finished_runs(budget, arguments.scores)  # of another budget, they would pass for done
     started, failed = time.monotonic(), 0
-    for run in runs_of(budget):
+    runs = [run for run in runs_of(budget) if any(fnmatch(run.name, only) for only in arguments.only)]
+    if not runs:
+        raise ValueError(f"--only: there is no run {' '.join(arguments.only)}")
+    for run in runs:
         scores = arguments.scores / f"{run.name}.json"
         with claimed(arguments.work / run.name) as is_ours:
             if not is_ours or scores.exists():
@@ -412,6 +421,13 @@ def main() -> int:
     run.add_argument("--data", nargs="+", help="photos to train on, as in train.py")
     run.add_argument("--val-data", nargs="+", help="photos to score on")
     run.add_argument("--work", type=Path, help="folder of the runs (default: runs/ablation/BUDGET)")
+    run.add_argument(
+        "--only",
+        nargs="+",
+        default=["*"],
+        metavar="PATTERN",
+        help="runs to do, by name: NETWORK.UPSAMPLER.SEED (default: all)",
+    )
     run.add_argument("--minutes", type=float, default=math.inf, help="stop, to go on later, after these")
     run.add_argument("--threads", type=int, default=0, help="CPU threads of a run (default: train.py's)")
     run.add_argument("--cache-gib", type=float, default=4.0, help="decoded photos kept by a run")
