@@ -405,8 +405,8 @@ def baseline_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["## Without learning", markdown_table(["method", "PSNR ↑ dB", "SSIM ↑", "L1 ↓ %"], rows)]
 
 
-def main() -> int:
-    """Read the command line and do what it says."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The settings, with the folders that follow from others; ends the program on a wrong one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -434,17 +434,24 @@ def main() -> int:
     table = parser.add_argument_group("table")
     table.add_argument("--seconds", type=float, default=10.0, help="least time for each step's time")
     table.add_argument("--output", type=Path, metavar="FILE.md", help="write the table here too")
-    arguments = parser.parse_args()
-    arguments.scores = arguments.scores or ROOT / "benchmarks/results/ablation" / arguments.budget
-    arguments.work = arguments.work or ROOT / "runs/ablation" / arguments.budget
-    if arguments.command == "run" and not (arguments.data and arguments.val_data):
+    parsed = parser.parse_args(arguments)
+    parsed.scores = parsed.scores or ROOT / "benchmarks/results/ablation" / parsed.budget
+    parsed.work = parsed.work or ROOT / "runs/ablation" / parsed.budget
+    if parsed.command == "run" and not (parsed.data and parsed.val_data):
         parser.error("run needs --data and --val-data")
+    return parsed
+
+
+def main() -> int:
+    """Read the command line and do what it says."""
+    arguments = parse()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     try:
         return print_table(arguments) if arguments.command == "table" else run_all(arguments)
     except ValueError as error:
-        parser.error(str(error))
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

@@ -52,20 +52,18 @@ def tiny(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "UPSAMPLERS", {"carafe": None, "deconv": None})
 
 
-def arguments(tmp_path: Path, photos: Path, **changes: Any) -> argparse.Namespace:
-    values = {
-        "budget": "cpu", "scores": tmp_path / "scores", "work": tmp_path / "work", "data": [str(photos)],
-        "val_data": [str(photos)], "minutes": 60.0, "threads": 1, "cache_gib": 0.1, "seconds": 0.01,
-        "output": tmp_path / "table.md",
-    }  # fmt: skip
-    return argparse.Namespace(**{**values, **changes})
+def arguments(ablation: ModuleType, folder: Path, photos: Path, *changes: str) -> argparse.Namespace:
+    """What the command line gives, with everything kept under `folder`."""
+    line = f"run --scores {folder}/scores --work {folder}/work --data {photos} --val-data {photos}"
+    line += f" --threads 1 --cache-gib 0.1 --seconds 0.01 --output {folder}/table.md"
+    return ablation.parse([*line.split(), *changes])
 
 
 def test_it_trains_scores_and_tabulates(
     ablation: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny(ablation, monkeypatch)
-    assert ablation.run_all(arguments(tmp_path, photos)) == 0
+    assert ablation.run_all(arguments(ablation, tmp_path, photos)) == 0
     records = [json.loads(path.read_text()) for path in sorted((tmp_path / "scores").iterdir())]
     assert [record["upsampler"] for record in records] == ["carafe", "deconv"]
     for record in records:
@@ -77,10 +75,10 @@ def test_it_trains_scores_and_tabulates(
     assert records[0]["holes_sha256"] == records[1]["holes_sha256"]
 
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").iterdir()}
-    assert ablation.run_all(arguments(tmp_path, photos)) == 0
+    assert ablation.run_all(arguments(ablation, tmp_path, photos)) == 0
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").iterdir()}
 
-    assert ablation.print_table(arguments(tmp_path, photos)) == 0
+    assert ablation.print_table(arguments(ablation, tmp_path, photos)) == 0
     page = (tmp_path / "table.md").read_text()
     assert "## Global&Local" in page and "20.71" in page and "CARAFE − deconv" in page
 
@@ -101,7 +99,7 @@ def test_scores_of_another_budget_are_refused(
         (scores / "global-local.carafe.0.json").write_text(json.dumps({**record, **changed}))
         for act in (ablation.run_all, ablation.print_table):
             with pytest.raises(ValueError, match="are of another budget"):
-                act(arguments(tmp_path, photos))
+                act(arguments(ablation, tmp_path, photos))
 
 
 def test_a_run_that_fails_is_named_and_the_rest_is_done(
@@ -110,7 +108,7 @@ def test_a_run_that_fails_is_named_and_the_rest_is_done(
     tiny(ablation, monkeypatch)
     budget = dataclasses.replace(ablation.BUDGETS["cpu"], settings=("--lr", "0"))
     monkeypatch.setitem(ablation.BUDGETS, "cpu", budget)
-    assert ablation.run_all(arguments(tmp_path, photos)) == 1
+    assert ablation.run_all(arguments(ablation, tmp_path, photos)) == 1
     told = capsys.readouterr().out
     assert "global-local.carafe.0: train.py ended with 2" in told
     assert "global-local.deconv.0: train.py ended with 2" in told
@@ -127,16 +125,33 @@ def test_a_run_that_another_process_does_is_left_to_it(
         ablation.claimed(tmp_path / "work" / "global-local.deconv.0"),
     ):
         assert ours
-        assert ablation.run_all(arguments(tmp_path, photos)) == 0
+        assert ablation.run_all(arguments(ablation, tmp_path, photos)) == 0
     assert not (tmp_path / "scores").exists()
 
 
 def test_what_matters_first_comes_first_and_nothing_twice(ablation: ModuleType) -> None:
     for budget in ablation.BUDGETS.values():
         runs = ablation.runs_of(budget)
-        assert len({run.name for run in runs}) == len(runs) == 3 * 2 * 3 + 2 * (len(ablation.UPSAMPLERS) - 3)
+        networks, upsamplers, seeds = len(budget.networks), len(ablation.UPSAMPLERS), len(budget.seeds)
+        assert len({run.name for run in runs}) == len(runs) == networks * upsamplers * seeds
         assert {run.upsampler for run in runs[:18]} == {"carafe", "deconv", "nearest"}
         assert {run.seed for run in runs[:6]} == {0}
+        one_seed_of_each = runs[: 18 + networks * (upsamplers - 3)]
+        assert {(run.network, run.upsampler) for run in one_seed_of_each} == {
+            (run.network, run.upsampler) for run in runs
+        }
+
+
+def test_only_the_runs_that_are_asked_for_are_done(
+    ablation: ModuleType, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(ablation, monkeypatch)
+    trained: list[str] = []
+    monkeypatch.setattr(ablation, "train", lambda run, *_: trained.append(run.name))  # None: not to its end
+    assert ablation.run_all(arguments(ablation, tmp_path, photos, "--only", "*.deconv.*")) == 0
+    assert trained == ["global-local.deconv.0"]
+    with pytest.raises(ValueError, match=r"--only: there is no run pconv\.\*"):
+        ablation.run_all(arguments(ablation, tmp_path, photos, "--only", "pconv.*"))
 
 
 def test_the_interval_is_that_of_the_t_test(ablation: ModuleType) -> None:
