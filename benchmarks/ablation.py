@@ -43,7 +43,7 @@ from inpaint.images import write_atomically
 from inpaint.inference import Inpainter
 from inpaint.layers import UPSAMPLERS
 from inpaint.networks import PRESETS, build_network
-from inpaint.weights import load_weights
+from inpaint.weights import load_weights, read_metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -228,8 +228,7 @@ def train(run: Run, budget: Budget, arguments: argparse.Namespace, minutes: floa
     if code:
         raise subprocess.CalledProcessError(code, command)
     steps = sum(int(stage.rpartition(":")[2]) for stage in budget.schedule.split(","))
-    _, facts = load_weights(output / "last.safetensors")
-    return int(facts["step"]) == steps
+    return int(read_metadata(output / "last.safetensors")["step"]) == steps
 
 
 def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,7 +7,8 @@ A weights file is self-contained: its metadata holds, as JSON under ``config``, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,9 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
     from inpaint.networks import build_network
 
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such weights file")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file; get it again ({error})") from error
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
         config = json.loads(metadata["config"])
         network = build_network(config)
@@ -107,6 +103,23 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
     _check_fit(path, network.state_dict(), tensors)
     network.load_state_dict(tensors)
     return network.float().eval().to(device), metadata
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """The texts stored beside the weights; :class:`WeightsError` for a file that is missing or not whole."""
+    with _opened(Path(path)) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such weights file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file; get it again ({error})") from error
 
 
 def models_folder() -> Path:

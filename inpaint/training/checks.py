@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import torch
+
+from inpaint.ops.library import has_compiler
 from inpaint.training.distributed import World
 from inpaint.training.settings import TrainSettings
 
@@ -28,6 +31,12 @@ def check_sizes(settings: TrainSettings, stride: int, processes: int) -> None:
         )
 
 
+def check_compiler(settings: TrainSettings, device: torch.device) -> None:
+    """Raise ValueError where torch.compile would find no C++ compiler, which it needs for the CPU."""
+    if settings.compile and device.type == "cpu" and not has_compiler():
+        raise ValueError("--compile needs a C++ compiler: install one (g++ or clang), or leave the flag out")
+
+
 def check_adversary(settings: TrainSettings, smallest: int) -> None:
     """Raise ValueError for pictures smaller than the discriminator can judge, in pixels."""
     least = min(stage.size for stage in settings.schedule.stages)
@@ -42,7 +51,8 @@ def agreed_digest(names: Sequence[str], world: World) -> str:
     """SHA-256 of the photos' names, a line each; ValueError in all processes where one has found others."""
     digest = hashlib.sha256()
     for number, name in enumerate(names):  # of millions, without a text of them all
-        digest.update(("\n" if number else "").encode() + name.encode())
+        # Names of files need not be UTF-8.
+        digest.update(("\n" if number else "").encode() + name.encode(errors="surrogateescape"))
     own = digest.hexdigest()
     if not world.agree(own == world.from_main(lambda: own)):
         raise ValueError(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ PATIENCE = datetime.timedelta(minutes=10)
 
 # How long to wait while the main process reads, validates or writes: far longer than a step.
 MAIN_PATIENCE = datetime.timedelta(hours=1)
+
+_GLOO_SOURCE = re.compile(r"\bgloo/\S+\.(?:cc|h):\d+")
 
 Result = TypeVar("Result")
 
@@ -119,30 +122,24 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
 
     `device`: "cpu", "cuda" or "auto" (CUDA where there is one). Under torchrun each process takes the GPU of
     its local rank; gloo connects CPUs, NCCL connects GPUs. `patience` is how long the others may take for a
-    step. Raises ValueError when CUDA is asked for and absent, and LostProcessError, also from within the
-    context, when another process is gone.
+    step. Raises ValueError for a device that is not here, and LostProcessError, also from within the context,
+    when another process is gone.
     """
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise ValueError(f"--device must be auto, cpu or cuda, got {device!r}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(
-            "--device cuda: torch sees no CUDA device here; use --device cpu, or a CUDA build of torch"
-        )
-    kind = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if kind == "cuda" and size > 1:
-        kind = f"cuda:{os.environ['LOCAL_RANK']}"
-    chosen = torch.device(kind)
+    chosen = _choose_device(device, size)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if size == 1:
         yield World(0, 1, chosen)
         return
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    in_order = False
     try:
-        _join("nccl" if chosen.type == "cuda" else "gloo", size, patience)
+        _join(backend, size, patience)
         group = dist.new_group(backend="gloo", timeout=max(patience, MAIN_PATIENCE))
         assert isinstance(group, dist.ProcessGroup)  # this process is in it
         yield World(dist.get_rank(), size, chosen, group)
+        in_order = True
     except (RuntimeError, TimeoutError) as error:
         if not _tells_of_a_lost_process(error):
             raise
@@ -152,8 +149,37 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
             "start all again with --resume, and they go on from the last checkpoint"
         ) from error
     finally:
-        if dist.is_initialized():
+        # Leaving NCCL waits for the others, who may wait in a sum for this process: where it fails alone, it
+        # has to end without, and its end is what they are told by.
+        if dist.is_initialized() and (in_order or backend == "gloo"):
             dist.destroy_process_group()
+
+
+def _choose_device(device: str, size: int) -> torch.device:
+    """The device of this process, one of `size`; raises ValueError for one that is not here."""
+    form = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
+    if form is None:
+        raise ValueError(f"--device must be auto, cpu, cuda or cuda:NUMBER, got {device!r}")
+    available = torch.cuda.is_available()
+    if device.startswith("cuda") and not available:
+        raise ValueError(
+            f"--device {device}: torch sees no CUDA device here; use --device cpu, or a CUDA build of torch"
+        )
+    if device == "cpu" or not available:
+        return torch.device("cpu")
+    if size > 1 and form[1] is not None:
+        raise ValueError(
+            f"--device {device}: of several processes each takes the GPU of its number; give --device cuda"
+        )
+    # With its index: torch.cuda.set_device takes no other.
+    index = int(os.environ["LOCAL_RANK"]) if size > 1 else int(form[1] or torch.cuda.current_device())
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise ValueError(
+            f"--device {device}: there is no GPU {index}, torch sees {count}; start no more processes than "
+            "there are GPUs"
+        )
+    return torch.device("cuda", index)
 
 
 def _join(backend: str, size: int, patience: datetime.timedelta) -> None:
@@ -169,4 +195,4 @@ def _join(backend: str, size: int, patience: datetime.timedelta) -> None:
 
 def _tells_of_a_lost_process(error: Exception) -> bool:
     # NCCL's errors have a class of their own; gloo's are known by the source file that they name.
-    return isinstance(error, dist.DistError | TimeoutError) or "gloo" in str(error)
+    return isinstance(error, dist.DistError | TimeoutError) or bool(_GLOO_SOURCE.search(str(error)))

@@ -62,7 +62,6 @@ class Feed:
         return [Batch(image, mask) for image, mask in zip(*chunks, strict=True)]
 
     def _to_device(self, tensor: Tensor) -> Tensor:
-        layout = torch.channels_last if self._settings.channels_last else torch.contiguous_format
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
-        return tensor.to(self._device, non_blocking=True, memory_format=layout)
+        return tensor.to(self._device, non_blocking=True, memory_format=torch.channels_last)

@@ -28,7 +28,7 @@ class RunLog:
 
     def __init__(self, folder: Path, schedule: Schedule, step: int = 0, enabled: bool = True) -> None:
         self._folder = folder
-        self._writer = _tensorboard_writer(folder, purge_step=step) if enabled else None
+        self._writer = _tensorboard_writer(folder, step) if enabled else None
         self._schedule = schedule
         # A terminal is redrawn often; a log file, where each redraw is a line, rarely.
         interval = 0.5 if sys.stderr.isatty() else 30.0
@@ -80,17 +80,20 @@ class RunLog:
             self._writer.add_image("samples: input, fill, truth", grid, step, dataformats="HWC")
 
     def close(self) -> None:
-        """End the bar and flush the curves."""
+        """End the bar and flush the curves; where they cannot be written, that is said and no more."""
         self._bar.close()
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:
+                logger.warning("the last points of the curves were not written (%s)", error)
 
 
-def _tensorboard_writer(folder: Path, purge_step: int) -> Any | None:
+def _tensorboard_writer(folder: Path, step: int) -> Any | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         logger.warning("no curves: the tensorboard package is not installed (pip install tensorboard)")
         return None
     # What an interrupted run logged after its last checkpoint is trained again, and must not be shown twice.
-    return SummaryWriter(str(folder / "curves"), purge_step=purge_step or None)
+    return SummaryWriter(str(folder / "curves"), purge_step=step + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import sys
@@ -34,7 +35,10 @@ def prepare_output(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of `folder` while this process lives; raises OutputError where one is in it."""
+    """Keep other runs out of `folder` while this process lives; raises OutputError where one is in it.
+
+    Some network file systems know no locks: there it is said that nothing keeps other runs out.
+    """
     with (folder / ".lock").open("w") as file:
         try:
             if sys.platform != "win32":
@@ -45,6 +49,10 @@ def locked(folder: Path) -> Iterator[None]:
             raise OutputError(
                 f"--output {folder}: another run writes there; wait for it, or name another folder"
             ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP):
+                raise
+            logger.warning("--output %s: no locks here (%s); let no other run write there", folder, error)
         yield
 
 

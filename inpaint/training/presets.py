@@ -1,7 +1,8 @@
 """Whole training runs by name: what `train.py --preset NAME` sets, each in a few lines.
 
 A flag on the command line goes before the preset, and the preset before the setting's default. Lengths are
-for one GPU or several; on a CPU take `--schedule 128x16:6000,256x8:3000` or so.
+for one GPU or several; on a CPU take `--schedule 128x16:6000,256x8:3000` or so, and for the papers' presets
+second stages or phases to match: `--finetune-steps 2000`, `--adversary-start 3000 --adversary-alone 300`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema_decay": 0.995,
         "loss": {**_PIXELS, "valid": 0.1, "hole": 2.0, "perceptual": 0.1},
         "backbone": "squeezenet",
-        "adversary": {"discriminator": "patch", "weight": 0.015, "start": 150, "alone": 150},
+        "adversary": {"discriminator": "patch", "weight": 0.015, "lr": 2e-4, "start": 150, "alone": 150},
     },
     # Liu et al., ECCV 2018: the paper's layers with CARAFE, its weights of the terms, and its two stages:
     # batch normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in

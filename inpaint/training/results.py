@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from inpaint.training.logging import RunLog
 from inpaint.training.validation import Validator, decibels
-from inpaint.weights import save_weights
+from inpaint.weights import WeightsError, read_metadata, save_weights
 
 logger = logging.getLogger("inpaint.training")
 
@@ -30,6 +31,15 @@ class Results:
     def save_last(self, step: int, seconds: float) -> None:
         """Write the weights after `step` steps and that time of training as `last.safetensors`."""
         self._write("last.safetensors", step, seconds)
+
+    def save_last_if_missing(self, step: int, seconds: float) -> None:
+        """Do so where the file is not of that step: a run may end between its checkpoint and its weights."""
+        try:
+            facts = read_metadata(self._folder / "last.safetensors")
+        except WeightsError:
+            facts = {}
+        if facts.get("step") != str(step):
+            self.save_last(step, seconds)
 
     def validate(self, step: int, seconds: float, log: RunLog) -> None:
         """Score the weights; write them as `best.safetensors` if no earlier ones had a higher PSNR."""
@@ -53,4 +63,9 @@ class Results:
     def _write(self, name: str, step: int, seconds: float, scores: dict[str, float] | None = None) -> None:
         facts = {"step": str(step), "hours": f"{seconds / 3600:.2f}"}
         facts |= {f"validation_{key}": f"{value:.3f}" for key, value in (scores or {}).items()}
-        save_weights(self._network, self._folder / name, metadata=facts)
+        path = self._folder / name
+        try:
+            save_weights(self._network, path, metadata=facts)
+        except WeightsError as error:  # the training goes on in more range than float16 has
+            logger.warning("%s; written as float32", error)
+            save_weights(self._network, path, dtype=torch.float32, metadata=facts)

@@ -202,9 +202,6 @@ class TrainSettings:
     # Fuses the passes between the convolutions: a quarter faster on a CPU for a minute's compilation a stage.
     # Sums are then rounded in another order, so it is part of what a resumed run must repeat.
     compile: bool = field(default=False, metadata=_about("compile the network with torch.compile"))
-    channels_last: bool = field(
-        default=True, metadata=_about("keep pictures and features in channels_last memory format")
-    )
     device: str = field(
         default="auto", metadata=_about("cpu, cuda, or auto = cuda where there is one", free=True)
     )
@@ -274,6 +271,8 @@ class TrainSettings:
                 value = getattr(self, name)
                 if not (math.isfinite(value) and value >= minimum):
                     raise ValueError(f"{flag_name(name)} must be at least {minimum}, got {value}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"--seed must fit 64 bits, got {self.seed}")
         for name in ("lr", "finetune_lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{flag_name(name)} must be positive, got {getattr(self, name)}")
@@ -281,6 +280,11 @@ class TrainSettings:
             raise ValueError(
                 f"--finetune-steps must be at most the schedule's {self.schedule.steps} steps, "
                 f"got {self.finetune_steps}"
+            )
+        if self.adversary.discriminator != "none" and self.adversary.start >= self.schedule.steps:
+            raise ValueError(
+                f"--adversary-start {self.adversary.start}: the schedule ends after {self.schedule.steps} "
+                "steps, before the network is charged; give an earlier one, or --adversary-discriminator none"
             )
         for name in ("lr_floor", "decay_from", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:

@@ -12,6 +12,7 @@ import enum
 import json
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
-from inpaint.training.checks import agreed_digest, check_adversary, check_sizes
+from inpaint.training.checks import agreed_digest, check_adversary, check_compiler, check_sizes
 from inpaint.training.distributed import World, join_world, without_sum
 from inpaint.training.feed import Batches, Feed
 from inpaint.training.logging import RunLog
@@ -48,7 +49,7 @@ from inpaint.training.settings import TrainSettings, essential_differences, sett
 from inpaint.training.sharded import check_sharding
 from inpaint.training.signals import signals_noted
 from inpaint.training.validation import build_validator
-from inpaint.weights import load_weights
+from inpaint.weights import WeightsError, load_weights
 
 logger = logging.getLogger("inpaint.training")
 
@@ -102,17 +103,31 @@ def build_training_network(settings: TrainSettings) -> nn.Module:
         config["upsampler"] = settings.upsampler
     try:
         network = build_network(config)
-    except TypeError as error:
+    except (TypeError, IndexError, RuntimeError) as error:
         raise ValueError(f"--network-config: {config} cannot be built ({error})") from error
     if settings.init is not None:
-        started, _ = load_weights(settings.init)
-        try:
-            network.load_state_dict(started.state_dict())
-        except RuntimeError as error:
-            raise ValueError(
-                f"the weights {settings.init} do not fit the network {config}: {error}"
-            ) from None
+        _begin_from(network, settings)
     return network
+
+
+def _begin_from(network: nn.Module, settings: TrainSettings) -> None:
+    """Give the network the weights of `init`."""
+    try:
+        started, _ = load_weights(settings.init or "")
+    except WeightsError as error:
+        advice = "; a run that is resumed needs no --init" if settings.resume else ""
+        raise ValueError(f"--init: {error}{advice}") from error
+    ours: dict[str, Any] = network.config  # type: ignore[assignment]
+    theirs: dict[str, Any] = started.config  # type: ignore[assignment]
+    try:
+        network.load_state_dict(started.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"the weights {settings.init} do not fit the network {ours}: {error}") from None
+    # Tensors of the same shapes may be of a network that computes something else with them.
+    differing = [name for name in ours if ours[name] != theirs.get(name)]
+    if differing and os.environ.get("RANK", "0") == "0":
+        listed = "".join(f"\n  {name}: {theirs.get(name)} there, {ours[name]} now" for name in differing)
+        logger.warning("the weights %s fit, but are of another network:%s", settings.init, listed)
 
 
 class Trainer:
@@ -129,13 +144,13 @@ class Trainer:
         self._output = Path(settings.output)
         self._checkpoints = self._output / "checkpoints"
         self._trained_seconds = 0.0
+        check_compiler(settings, world.device)
         check_sizes(settings, int(network.stride), world.size)  # type: ignore[arg-type]
         if settings.checkpoint_format == "sharded":
             check_sharding()
 
         self.network = network.to(world.device)
-        if settings.channels_last:
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = self.network.to(memory_format=torch.channels_last)
         self.network.train()
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.network, settings)
@@ -171,12 +186,14 @@ class Trainer:
         """Train until the schedule is done, the time is over or a signal asks to end; then checkpoint."""
         schedule = self.settings.schedule
         if self.step >= schedule.steps:
+            with self._writing():
+                self.world.from_main(self._complete_results)
             logger.info("nothing left to do: step %d of %d is done", self.step, schedule.steps)
             return Stop.FINISHED
         if self.settings.val_data:
             self.world.from_main(self._prepare_validation)
         with ExitStack() as stack:
-            self.world.from_main(lambda: stack.enter_context(locked(self._output)))
+            self.world.from_main(lambda: self._claim_output(stack))
             with self._writing():
                 log = RunLog(self._output, schedule, self.step, enabled=self.world.is_main)
             stack.enter_context(closing(log))
@@ -315,6 +332,7 @@ class Trainer:
             save_sharded_checkpoint(self.world, *what)
         else:
             self.world.from_main(lambda: save_checkpoint(*what))
+        self._known_checkpoints = list_checkpoints(self._checkpoints)
         self.world.from_main(lambda: self.results.save_last(self.step, self._trained_seconds))
         self._saved_at = time.monotonic()
 
@@ -335,12 +353,24 @@ class Trainer:
         with locked(self._output):
             for folder in (self._output, self._checkpoints):
                 remove_leftovers(folder)
-        if not self.settings.resume:
-            return None
-        checkpoint = read_newest_checkpoint(self._checkpoints)
-        if checkpoint is None:
+            checkpoint = read_newest_checkpoint(self._checkpoints) if self.settings.resume else None
+            self._known_checkpoints = list_checkpoints(self._checkpoints)
+        if checkpoint is None and self.settings.resume:
             logger.info("no checkpoint in %s: starting from the beginning", self._checkpoints)
         return checkpoint
+
+    def _claim_output(self, stack: ExitStack) -> None:
+        """Keep other runs out from now on; OutputError if one has been there since the start."""
+        stack.enter_context(locked(self._output))
+        if list_checkpoints(self._checkpoints) != self._known_checkpoints:
+            raise OutputError(
+                f"--output {self._output}: another run has written there meanwhile; go on from what it left "
+                "with --resume, or name another folder"
+            )
+
+    def _complete_results(self) -> None:
+        with locked(self._output):
+            self.results.save_last_if_missing(self.step, self._trained_seconds)
 
     def _go_on_from(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
@@ -389,7 +419,9 @@ class Trainer:
         )
         raise NonFiniteLossError(
             f"the loss or its gradient is not finite at step {step}: {listed}. Nothing was written; "
-            f"{self._last_checkpoint()}. Try a lower --lr, a longer --warmup or --precision fp32"
+            f"{self._last_checkpoint()}. Going on from it would come to the same: start a run in another "
+            "--output with a lower --lr, a longer --warmup or --precision fp32, and to keep what is learnt, "
+            f"with --init {self._output / 'last.safetensors'}"
         )
 
     def _last_checkpoint(self) -> str:

@@ -142,7 +142,7 @@ def test_pictures_too_small_for_the_discriminator_are_refused(photos: Path, tmp_
     with pytest.raises(
         ValueError, match="--adversary-discriminator patch: it needs pictures of at least 8 px"
     ):
-        made(photos, tmp_path, schedule=type(SCHEDULE).parse("4x8:1"))
+        made(photos, tmp_path, schedule=type(SCHEDULE).parse("4x8:10"))
 
 
 def test_a_discriminator_whose_gradient_is_not_finite_stops_before_anything_is_written(

@@ -206,10 +206,10 @@ def test_a_presets_network_and_holes_exist(name: str) -> None:
 
 def test_a_flag_goes_before_the_preset() -> None:
     settings = parse_preset(
-        "gl-paper", "--adversary-weight", "0.5", "--schedule", "64x2:10", "--loss-hole", "1"
+        "gl-paper", "--adversary-weight", "0.5", "--schedule", "64x2:100001", "--loss-hole", "1"
     )
     assert settings.adversary == dataclasses.replace(parse_preset("gl-paper").adversary, weight=0.5)
-    assert str(settings.schedule) == "64x2:10" and settings.loss.hole == 1 and settings.loss.valid == 0
+    assert str(settings.schedule) == "64x2:100001" and settings.loss.hole == 1 and settings.loss.valid == 0
 
 
 def test_the_papers_three_phases_add_up() -> None:
