@@ -40,7 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "pconv-unet-paper": {
         "network": "PartialConvUNet",
         "widths": (64, 128, 256, 512, 512, 512, 512),
-        "head_width": 64,
+        "head_width": 0,
         "compressed_share": 1.0,
         "encoder_blocks": (0,),
         "decoder_blocks": (0,),

@@ -52,6 +52,15 @@ class GlobalLocal(nn.Module):
     def __init__(self, config: GlobalLocalConfig | None = None) -> None:
         super().__init__()
         self.settings = config or GlobalLocalConfig()
+        if self.settings.width < 2 or self.settings.compressed_channels < 1:
+            raise ValueError(
+                "GlobalLocal: width must be at least 2 and compressed_channels positive, got "
+                f"{self.settings.width} and {self.settings.compressed_channels}"
+            )
+        if not self.settings.dilations or min(self.settings.dilations) < 1:
+            raise ValueError(
+                f"GlobalLocal: dilations must be positive, at least one, got {self.settings.dilations}"
+            )
         full, half, quarter = (self.settings.width * factor for factor in (1, 2, 4))
         if self.settings.norm not in _NORMS:
             raise ValueError(

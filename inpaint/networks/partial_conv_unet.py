@@ -37,7 +37,8 @@ class PartialConvUNetConfig:
     widths: tuple[int, ...] = (32, 64, 128, 256, 256)
     # The paper's 7, 5, 5, then 3; one number for each layer, the last one repeated.
     kernel_sizes: tuple[int, ...] = (7, 5, 5, 3)
-    # Channels of the last layer before the picture, at full size.
+    # Channels of the last layer before the picture, at full size. 0: there is none, the layer that joins the
+    # skip gives the picture, as in the paper.
     head_width: int = 16
     upsampler: str = "carafe"
     # CARAFE's C_m, and the largest share it may have of the channels it compresses: at the top of the
@@ -68,10 +69,9 @@ class PartialConvUNet(nn.Module):
     def __init__(self, config: PartialConvUNetConfig | None = None) -> None:
         super().__init__()
         self.settings = config or PartialConvUNetConfig()
+        _check(self.settings)
         widths, norm = self.settings.widths, self.settings.norm
         slope = 0.0 if norm == "batch" else 0.2  # the paper's encoder has plain rectifiers
-        if len(widths) < 2:
-            raise ValueError(f"PartialConvUNet: at least two widths are needed, got {widths}")
         self.stride = 2 ** len(widths)
 
         self.encoder = nn.ModuleList()
@@ -92,10 +92,16 @@ class PartialConvUNet(nn.Module):
         # At full size the skip is the picture itself, and with the head start its smooth fill beside it.
         skip = 6 if self.settings.head_start else 3
         head = dataclasses.replace(self.settings, norm="none")  # colours are left as they are
-        self.head = _DecoderLevel(channels, skip, self.settings.head_width, head, blocks=0)
-        self.to_image = PartialConv2d(self.settings.head_width, 3, 3, padding=1)
+        head_width = self.settings.head_width
+        self.head = _DecoderLevel(channels, skip, head_width or 3, head, blocks=0)
+        self.to_image: PartialConv2d | None = None
+        if head_width:
+            self.to_image = PartialConv2d(head_width, 3, 3, padding=1)
+        else:
+            self.head.merge.slope = 1.0  # no rectifier
         if self.settings.head_start:  # begin at the smooth fill
-            nn.init.normal_(self.to_image.weight, std=1e-2)
+            last = self.to_image or self.head.merge.conv
+            nn.init.normal_(last.weight, std=1e-2)
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -131,13 +137,46 @@ class PartialConvUNet(nn.Module):
             x, v = level(x, v, [skip_x], [skip_v])
         skip_x, skip_v = skips.pop()
         if not self.settings.head_start:
-            x, v = self.head(x, v, [skip_x], [skip_v])
-            return (self.to_image(x, v, Hole.ZERO)[0].float() + 1) / 2
+            return (self._picture(x, v, [skip_x], [skip_v]) + 1) / 2
         fill = push_pull(image, valid)
         assert self.choice is not None
         fill = fill + self.choice(x, v, image, valid, fill)
-        x, v = self.head(x, v, [skip_x, 2 * fill - 1], [skip_v, torch.ones_like(skip_v)])
-        return fill + self.to_image(x, v, Hole.ZERO)[0].float() / 2
+        return fill + self._picture(x, v, [skip_x, 2 * fill - 1], [skip_v, torch.ones_like(skip_v)]) / 2
+
+    def _picture(
+        self, x: Tensor, v: Tensor, skips: Sequence[Tensor], skip_valids: Sequence[Tensor]
+    ) -> Tensor:
+        """The last level: [N, 3, H, W] float32, in [-1, 1] where it is learnt."""
+        x, v = self.head(x, v, skips, skip_valids)
+        return (x if self.to_image is None else self.to_image(x, v, Hole.ZERO)[0]).float()
+
+
+def _check(config: PartialConvUNetConfig) -> None:
+    """Raise ValueError for sizes that no network has."""
+    if len(config.widths) < 2:
+        raise ValueError(f"PartialConvUNet: at least two widths are needed, got {config.widths}")
+    if min(config.widths) < 1 or config.compressed_channels < 1 or config.head_width < 0:
+        raise ValueError(
+            "PartialConvUNet: widths and compressed_channels must be positive, head_width not negative, got "
+            f"{config.widths}, {config.compressed_channels} and {config.head_width}"
+        )
+    for name, fits in (
+        ("kernel_sizes", _is_odd),
+        ("encoder_blocks", _is_count),
+        ("decoder_blocks", _is_count),
+    ):
+        values = getattr(config, name)
+        if not values or not all(map(fits, values)):
+            wanted = "odd numbers" if fits is _is_odd else "numbers from 0"
+            raise ValueError(f"PartialConvUNet: {name} must be {wanted}, at least one, got {values}")
+
+
+def _is_odd(number: int) -> bool:
+    return number > 0 and number % 2 == 1
+
+
+def _is_count(number: int) -> bool:
+    return number >= 0
 
 
 def _at(numbers: Sequence[int], level: int) -> int:

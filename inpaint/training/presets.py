@@ -39,7 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Liu et al., ECCV 2018: the paper's layers with CARAFE, its weights of the terms, and its two stages:
     # batch normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in
-    # mmagic.
+    # mmagic. Not in the paper: the warm-up, the clipped gradient, and the weights' average that is kept.
     "pconv-paper": {
         "network": "pconv-unet-paper",
         "schedule": "256x16:1300000",
@@ -61,7 +61,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "adversary": {"discriminator": "global-local", "weight": 0.02},
     },
     # Iizuka et al., SIGGRAPH 2017: the completion network alone, the discriminators alone, then both, and one
-    # rectangle for a hole. Its deconvolutions; --upsampler carafe takes their place.
+    # rectangle for a hole. Its deconvolutions; --upsampler carafe takes their place. Not in the paper,
+    # besides what pconv-paper names: Adam for AdaDelta, spectral for batch normalisation in the
+    # discriminators, and the generator's loss -log D for its log(1 - D), whose slope is lost where the
+    # discriminator wins.
     "gl-paper": {
         "network": "global-local-paper",
         "schedule": "256x96:500000",

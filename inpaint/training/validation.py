@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.datasets import open_photos
+from inpaint.datasets.storage import source_label
 from inpaint.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -92,13 +93,18 @@ def build_validator(settings: TrainSettings, device: torch.device, autocast: Aut
 
     Raises FileNotFoundError for photos that are not there, ValueError where none could be read.
     """
-    from inpaint.evaluation.protocol import iter_cases
+    from inpaint.evaluation.protocol import EvaluationSet
 
     photos = open_photos(list(settings.val_data))
     limit = settings.val_count or None
-    cases = list(iter_cases(photos, settings.val_masks, settings.val_seed, settings.val_size, limit))
+    chosen = EvaluationSet(photos, settings.val_masks, settings.val_seed, settings.val_size, limit)
+    cases = list(chosen)
+    listed = "".join(f"\n  {name}: {reason}" for name, reason in chosen.skipped.items())
     if not cases:
-        raise ValueError(f"--val-data {' '.join(settings.val_data)}: no photo could be read")
+        sources = " ".join(map(source_label, settings.val_data))
+        raise ValueError(f"--val-data {sources}: no photo could be read:{listed}")
+    if listed:
+        logger.warning("%d validation photos or shards were left out:%s", len(chosen.skipped), listed)
     validator = Validator(cases, device, autocast)
     logger.info("validation on %d photos; Telea: %s", len(cases), decibels(validator.telea()))
     return validator

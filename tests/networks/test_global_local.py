@@ -209,6 +209,10 @@ def test_unknown_settings_are_refused() -> None:
         network({"norm": "layer"})
     with pytest.raises(ValueError, match="unknown upsampler 'cubic'"):
         network({"upsampler": "cubic"})
+    with pytest.raises(ValueError, match=r"GlobalLocal: width must be at least 2 .* got 1 and"):
+        network({"width": 1})
+    with pytest.raises(ValueError, match="GlobalLocal: dilations must be positive"):
+        network({"dilations": []})
     with pytest.raises(ValueError, match=r"GlobalLocal has no setting depth; it has .*upsampler"):
         build_network({"network": "GlobalLocal", "depth": 2})
 

@@ -24,6 +24,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{f"{name}-paper": {"upsampler": name, "head_start": False, "norm": "batch"} for name in UPSAMPLERS},
     "carafe-batch-norm": {"norm": "batch"},
     "carafe-no-head-start": {"head_start": False},
+    "carafe-no-head": {"head_width": 0},
+    "carafe-paper-no-head": {"head_width": 0, "head_start": False, "norm": "batch"},
 }
 variants = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 
@@ -39,7 +41,7 @@ def network(variant: Mapping[str, Any] | None = None, seed: int = 0) -> PartialC
             nn.init.normal_(module.bias)
         elif isinstance(module, PartialConv2d) and module.bias is not None:
             nn.init.normal_(module.bias, std=0.1)
-    nn.init.normal_(made.to_image.weight, std=0.1)
+    nn.init.normal_((made.to_image or made.head.merge.conv).weight, std=0.1)
     return made.eval()
 
 
@@ -311,7 +313,10 @@ def test_the_released_network_fits_into_16_mib_in_float16() -> None:
 
 
 def test_the_papers_network_has_the_papers_layers() -> None:
-    """Liu et al., table 2, with seven halvings for the eighth that a 256-pixel crop has no room for."""
+    """Liu et al., table 2, with seven halvings for the eighth that a 256-pixel crop has no room for.
+
+    Their last layer, PConv16, goes from 64 + 3 channels to the picture, without normalisation or rectifier.
+    """
     net = preset("pconv-unet-paper")
     assert net.stride == 128
     stages = [level.down for level in net.encoder]
@@ -336,13 +341,13 @@ def test_the_papers_network_has_the_papers_layers() -> None:
         (512 + 256, 256),
         (256 + 128, 128),
         (128 + 64, 64),
-        (64 + 3, 64),
+        (64 + 3, 3),
     ]
     assert {level.merge.conv.kernel_size for level in levels} == {3}
     assert [isinstance(level.merge.norm, nn.BatchNorm2d) for level in levels] == [True] * 6 + [False]
-    assert all(level.merge.slope == 0.2 for level in levels)
+    assert [level.merge.slope for level in levels] == [0.2] * 6 + [1.0]
     assert not any(len(level.blocks) for level in [*net.encoder, *levels])
-    assert (net.to_image.in_channels, net.to_image.out_channels) == (64, 3)
+    assert net.to_image is None
 
 
 def test_carafe_adds_to_the_papers_network_what_is_published() -> None:

@@ -195,3 +195,39 @@ def test_both_discriminators_take_a_step_with_the_penalty(name: str, size: int) 
     judge.update(1.0)
     assert torch.isfinite(loss) and terms["r1"] > 0
     assert torch.isfinite(judge.charge(image, mask))
+
+
+@pytest.mark.parametrize("name", ["patch", "global-local"])
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(name: str) -> None:
+    """Also in the first steps, while the spectral norms' power iterations are far from their end."""
+    gradients = []
+    image, mask = torch.rand(4, 3, 64, 64), torch.zeros(4, 1, 64, 64)
+    mask[..., 5:40, 5:40] = 1
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        judge = made(discriminator=name, r1=1.0, r1_every=2, objective="bce")
+        for step in range(2):
+            for picture, hole in zip(image.chunk(parts), mask.chunk(parts), strict=True):
+                judge.charge(1 - picture, hole)
+                loss, _ = judge.blame(picture, 1 - picture, hole, step)
+                (loss / parts).backward()
+            if step:
+                gradients.append([p.grad for p in judge.network.parameters()])
+            else:
+                judge.update(1.0)
+    for whole, summed in zip(*gradients, strict=True):
+        torch.testing.assert_close(summed, whole, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["patch", "global-local"])
+def test_updates_bring_the_spectral_norms_to_1(name: str) -> None:
+    judge = made(discriminator=name, lr=1e-30)
+    image, mask = torch.rand(2, 3, 64, 64), torch.ones(2, 1, 64, 64)
+    for step in range(60):
+        if not step:
+            judge.blame(image, 1 - image, mask, step)[0].backward()
+        judge.update(1.0)
+    for module in judge.network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            norm = torch.linalg.matrix_norm(module.weight.flatten(1), ord=2)
+            assert norm.item() == pytest.approx(1, abs=0.05)

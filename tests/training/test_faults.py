@@ -12,8 +12,9 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from several_processes import ALONE
-from tiny_training import last_tensors, tiny_settings, tiny_trainer
+from tiny_training import TinyNetwork, last_tensors, tiny_settings, tiny_trainer
 from torch import nn
 
 from inpaint.training.checkpoint import (
@@ -25,9 +26,13 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
+from inpaint.training.logging import RunLog
 from inpaint.training.output import OutputError, locked
+from inpaint.training.results import Results
+from inpaint.training.settings import Schedule
 from inpaint.training.signals import signals_noted
 from inpaint.training.trainer import Stop
+from inpaint.weights import read_metadata
 
 FORMATS = ("single", "sharded")
 
@@ -314,3 +319,70 @@ def test_two_runs_do_not_share_an_output(photos: Path, tmp_path: Path) -> None:
             tiny_trainer(tiny_settings(photos, tmp_path, resume=True))
     assert trainer.run() is Stop.FINISHED
     assert tiny_trainer(tiny_settings(photos, tmp_path, resume=True)).run() is Stop.FINISHED
+
+
+def test_a_run_that_was_overtaken_leaves_the_other_ones_checkpoints(photos: Path, tmp_path: Path) -> None:
+    slow = tiny_trainer(tiny_settings(photos, tmp_path))
+    assert tiny_trainer(tiny_settings(photos, tmp_path)).run() is Stop.FINISHED
+    before = {path: path.read_bytes() for path in checkpoints(tmp_path).values()}
+    with pytest.raises(OutputError, match=r"another run has written there meanwhile.*--resume"):
+        slow.run()
+    assert {path: path.read_bytes() for path in checkpoints(tmp_path).values()} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX locks")
+def test_without_locks_it_trains_and_says_so(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert tiny_trainer(tiny_settings(photos, tmp_path)).run() is Stop.FINISHED
+    assert "no locks here" in caplog.text and "let no other run write there" in caplog.text
+
+
+def test_weights_that_were_not_written_at_the_end_are_written_by_resume(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint of the last step is on the disk, and the disk is full."""
+    trainer = tiny_trainer(tiny_settings(photos, tmp_path, checkpoint_every=0))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer.results, "save_last", full)
+    with pytest.raises(OutputError, match=r"step-00000010.*--resume"):
+        trainer.run()
+    assert not (tmp_path / "last.safetensors").exists()
+    assert tiny_trainer(tiny_settings(photos, tmp_path, resume=True)).run() is Stop.FINISHED
+    assert read_metadata(tmp_path / "last.safetensors")["step"] == "10"
+    for name, value in load_file(tmp_path / "last.safetensors").items():
+        wanted = last_tensors(tmp_path)[f"average.{name}"]
+        torch.testing.assert_close(value, wanted.half(), check_dtype=False)
+
+
+def test_curves_that_cannot_be_finished_do_not_hide_what_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorboard")
+    log = RunLog(tmp_path, Schedule.parse("16x4:5"))
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(log._writer, "close", full)
+    log.close()
+    assert "the last points of the curves were not written" in caplog.text
+
+
+def test_weights_beyond_float16_are_kept_in_float32(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    network = TinyNetwork()
+    statistics = network.layers[1].running_var
+    assert isinstance(statistics, torch.Tensor)
+    statistics.fill_(1e6)
+    Results(tmp_path, network).save_last(3, 1.0)
+    assert load_file(tmp_path / "last.safetensors")["layers.1.running_var"].eq(1e6).all()
+    assert "written as float32" in caplog.text

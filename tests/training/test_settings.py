@@ -95,6 +95,21 @@ def test_help_names_each_default_once(capsys: pytest.CaptureFixture[str]) -> Non
     assert "(default: 120.0)" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed", "99999999999999999999999"], "--seed must fit 64 bits"),
+        (
+            ["--schedule", "64x2:9", "--adversary-discriminator", "patch", "--adversary-start", "9"],
+            "--adversary-start 9: the schedule ends after 9 steps",
+        ),
+    ],
+)
+def test_settings_that_come_to_nothing_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(*words)
+
+
 def test_settings_survive_json() -> None:
     settings = parse(
         "--network-config", '{"width": 32}', "--schedule", "8x1:2", "--loss-style", "0",

@@ -29,8 +29,9 @@ from inpaint.evaluation.protocol import iter_cases
 from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
 from inpaint.training.distributed import World
 from inpaint.training.settings import Schedule, TrainSettings
-from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
+from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer, build_training_network
 from inpaint.training.validation import Validator
+from inpaint.weights import save_weights
 
 SCRIPT = Path(tiny_training.__file__)
 
@@ -323,6 +324,20 @@ def test_without_tensorboard_it_trains_and_says_so_once(
     assert len([record for record in caplog.records if "tensorboard" in record.message]) == 1
 
 
+def test_a_resumed_run_keeps_the_curves_up_to_its_checkpoint(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    validation = {"val_data": (str(photos),), "val_size": 32, "val_every": 4, "log_every": 1}
+    with pytest.raises(KeyError):  # after step 7, three steps after the checkpoint
+        tiny_trainer(tiny_settings(photos, tmp_path, **validation), NetworkThat(8, fail)).run()
+    tiny_trainer(tiny_settings(photos, tmp_path, **validation, resume=True)).run()
+    curves = EventAccumulator(str(tmp_path / "curves"))
+    curves.Reload()
+    assert [point.step for point in curves.Scalars("loss/total")] == list(range(1, 11))
+    assert [point.step for point in curves.Scalars("validation/psnr")] == [4, 8, 10]
+
+
 def test_best_and_last_weights(photos: Path, tmp_path: Path) -> None:
     settings = tiny_settings(photos, tmp_path, val_data=(str(photos),), val_size=32, val_every=3)
     trainer = tiny_trainer(settings)
@@ -370,6 +385,19 @@ def test_validation_scores_the_composite_as_scikit_image_does(photos: Path) -> N
         expected.append(peak_signal_noise_ratio(case.image, filled, data_range=255))
     assert validator.score(network)["psnr"] == pytest.approx(np.mean(expected))
     assert validator.telea()["psnr"] > validator.score(network)["psnr"] + 3  # untrained
+
+
+def test_broken_validation_photos_are_named(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "torn.png").write_bytes((photos / "coffee-0.png").read_bytes()[:200])
+    settings = tiny_settings(
+        photos, tmp_path / "out", schedule=Schedule.parse("16x4:1"), val_data=(str(folder),), val_size=32
+    )
+    assert tiny_trainer(settings).run() is Stop.FINISHED
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("1 validation photos" in message and "torn.png" in message for message in warnings)
 
 
 def test_broken_photos_are_named_at_the_end(
@@ -454,3 +482,64 @@ def test_a_checkpoint_holds_no_signature_of_a_url(photos: Path, tmp_path: Path) 
     settings = read_checkpoint(stored).state["settings"]
     assert settings["data"] == ["https://host/places.tar", str(photos)]
     assert settings["val_data"] == ["https://host/places.tar"]
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The network of the settings
+# ------------------------------------------------------------------------------------------------------------
+
+SMALL = {"widths": [8, 12], "head_width": 4}
+
+
+def small(photos: Path, tmp_path: Path, config: dict[str, Any] | None = None, **changes: Any) -> nn.Module:
+    settings = tiny_settings(photos, tmp_path / "run", network_config={**SMALL, **(config or {})}, **changes)
+    return build_training_network(settings)
+
+
+def test_weights_to_begin_with_are_taken_and_those_of_another_network_named(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    started, path = small(photos, tmp_path), tmp_path / "first.safetensors"
+    save_weights(started, path, dtype=torch.float32)
+    for name, value in small(photos, tmp_path, init=str(path)).state_dict().items():
+        assert torch.equal(value, started.state_dict()[name]), name
+    assert not caplog.text
+    # The same tensors, which this network uses in another way.
+    small(photos, tmp_path, init=str(path), upsampler="carafe_sigmoid")
+    assert "are of another network" in caplog.text
+    assert "upsampler: carafe there, carafe_sigmoid now" in caplog.text
+    with pytest.raises(ValueError, match=r"first.safetensors do not fit the network"):
+        small(photos, tmp_path, {"head_width": 8}, init=str(path))
+
+
+def test_weights_to_begin_with_that_are_gone(photos: Path, tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone.safetensors")
+    with pytest.raises(ValueError, match=r"--init: .*gone.safetensors: there is no such weights file$"):
+        small(photos, tmp_path, init=gone)
+    with pytest.raises(ValueError, match="a run that is resumed needs no --init"):
+        small(photos, tmp_path, init=gone, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"widths": [8, -1]}, "widths and compressed_channels must be positive"),
+        ({"kernel_sizes": []}, "kernel_sizes must be odd numbers, at least one"),
+        ({"kernel_sizes": [4]}, "kernel_sizes must be odd numbers, at least one"),
+        ({"decoder_blocks": [-1]}, "decoder_blocks must be numbers from 0, at least one"),
+        ({"widths": 8}, "cannot be built"),
+    ],
+)
+def test_sizes_that_no_network_has(
+    config: dict[str, Any], message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(photos, tmp_path, config)
+
+
+def test_compiling_without_a_compiler_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/nonexistent")
+    with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler"):
+        tiny_trainer(tiny_settings(photos, tmp_path, compile=True))
