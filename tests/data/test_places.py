@@ -355,8 +355,10 @@ def test_a_stopped_packing_goes_on(stand_in, tmp_path, monkeypatch, capsys):
         return encode(self, data, name)
 
     monkeypatch.setattr(shards_module.Packing, "encode", stops)
-    with pytest.raises(KeyboardInterrupt):
-        pack(tar, tmp_path / "stopped", "--photos-per-shard", "6")
+    assert pack(tar, tmp_path / "stopped", "--photos-per-shard", "6") == 130
+    assert capsys.readouterr().err.endswith(
+        "stopped; what is finished stays, the same command does the rest\n"
+    )
     assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
         "places-000000.tar",
         "places.json",
@@ -477,6 +479,60 @@ def test_a_shard_is_on_the_disk_before_the_catalogue_tells_of_it(stand_in, tmp_p
     monkeypatch.setattr(shards_module.Catalogue, "add", look)
     assert pack(stand_in / "val_256.tar", tmp_path, "--photos-per-shard", "8") == 1
     assert len(list(tmp_path.glob("*.tar"))) == 3
+
+
+@pytest.mark.parametrize("output", ["photos", "photos/sub/shards", "link/shards", "photos/../photos/shards"])
+def test_shards_do_not_go_among_the_photos(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    grey_photos(tmp_path / "photos", a_png=10)
+    (tmp_path / "link").symlink_to("photos")
+    for source in ("photos", str(tmp_path / "photos"), "phot*", "link"):
+        assert pack(Path(source), Path(output)) == 1
+        assert f"--output {output}: lies in {source}, " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
+
+
+def test_shards_do_not_go_among_the_tars_they_are_made_of(tmp_path, capsys):
+    packed = tmp_path / "packed"
+    pack(grey_photos(tmp_path / "photos", a_png=10), packed)
+    before = (packed / "places-000000.tar").read_bytes()
+    for name in ("*.tar", "places-*.tar", "places-{000000..000001}.tar", "places-000000.tar"):
+        assert pack(packed / name, packed) == 1
+        assert f"{name}: names shards that are to be written to {packed}" in capsys.readouterr().err
+    assert (packed / "places-000000.tar").read_bytes() == before
+    assert pack(packed / "places-*.tar", packed, "--prefix", "again") == 0
+    assert pack(packed / "places-*.tar", tmp_path / "photos-again") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--short-side", "-4"], "--short-side: expected a whole number, 0 or more, got -4"),
+        (["--short-side", "small"], "--short-side: expected a whole number, 0 or more, got 'small'"),
+        (["--shuffle", "-1"], "--shuffle: expected a whole number, 0 or more, got -1"),
+        (["--workers", "0"], "--workers: expected a whole number, 1 or more, got 0"),
+        (["--quality", "96"], "--quality: expected a whole number from 1 to 95, got 96"),
+        (["--prefix", "a/b"], "--prefix: expected a name such as places, got 'a/b'"),
+        (["--output", "FILE"], "--output: FILE is a file; name a folder"),
+        (["--output", "FILE/below/it"], "--output: FILE is a file; name a folder"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        places.main(["shard", "photos", "--output", "shards", *words])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: argument {told}\n")
+
+
+@pytest.mark.parametrize("command", ["fetch --split val --size 256", "check", "stand-in"])
+def test_a_root_that_is_a_file_is_one_sentence(tmp_path, capsys, command):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        places.main([*command.split(), "--root", str(tmp_path / "file")])
+    assert stop.value.code == 2
+    assert f"argument --root: {tmp_path / 'file'} is a file; name a folder\n" in capsys.readouterr().err
 
 
 def test_shards_have_webdatasets_layout(stand_in, tmp_path):
