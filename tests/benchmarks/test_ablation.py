@@ -54,7 +54,7 @@ def tiny(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arguments(ablation: ModuleType, folder: Path, photos: Path, *changes: str) -> argparse.Namespace:
     """What the command line gives, with everything kept under `folder`."""
-    line = f"run --scores {folder}/scores --work {folder}/work --data {photos} --val-data {photos}"
+    line = f"run --scores {folder}/scores --work {folder}/runs --data {photos} --val-data {photos}"
     line += f" --threads 1 --cache-gib 0.1 --seconds 0.01 --output {folder}/table.md"
     return ablation.parse([*line.split(), *changes])
 
@@ -112,7 +112,7 @@ def test_a_run_that_fails_is_named_and_the_rest_is_done(
     told = capsys.readouterr().out
     assert "global-local.carafe.0: train.py ended with 2" in told
     assert "global-local.deconv.0: train.py ended with 2" in told
-    assert "--lr must be positive" in (tmp_path / "work/global-local.carafe.0/log.txt").read_text()
+    assert "--lr must be positive" in (tmp_path / "runs/global-local.carafe.0/log.txt").read_text()
 
 
 def test_a_run_that_another_process_does_is_left_to_it(
@@ -121,8 +121,8 @@ def test_a_run_that_another_process_does_is_left_to_it(
     tiny(ablation, monkeypatch)
     monkeypatch.setattr(ablation, "train", lambda *_: pytest.fail("trained"))
     with (
-        ablation.claimed(tmp_path / "work" / "global-local.carafe.0") as ours,
-        ablation.claimed(tmp_path / "work" / "global-local.deconv.0"),
+        ablation.claimed(tmp_path / "runs" / "global-local.carafe.0") as ours,
+        ablation.claimed(tmp_path / "runs" / "global-local.deconv.0"),
     ):
         assert ours
         assert ablation.run_all(arguments(ablation, tmp_path, photos)) == 0
