@@ -17,18 +17,21 @@ normalisation is frozen; it needs VGG16's weights:
 
 Go on after Ctrl-C, a time limit or a crash: the same command with --resume. Start a new run from its weights:
 
-    python train.py --data photos/train --output runs/second --init runs/first/best.safetensors --lr 5e-5
+    python train.py --preset pconv-carafe --data photos/train --output runs/second \
+        --init runs/first/best.safetensors --lr 5e-5
 
 On all GPUs of a machine, started again after a failure up to three times, each time from the last checkpoint:
 
-    torchrun --nproc-per-node gpu --max-restarts 3 train.py --data photos/train --output runs/big --resume
+    torchrun --nproc-per-node gpu --max-restarts 3 train.py --preset pconv-carafe --data photos/train \
+        --output runs/big --resume
 
 On two to four hosts, the same command on each; it goes on with those that are there. The batch is the
 schedule's, whatever number of processes divides it; --accumulate 2 works through it in two parts, to save
 memory, and the number of processes times 2 has to divide it:
 
     torchrun --nnodes 2:4 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \
-        train.py --data photos/train --output runs/big --resume --schedule 256x192:100000 --accumulate 2
+        train.py --preset pconv-carafe --data photos/train --output runs/big --resume \
+        --schedule 256x192:100000 --accumulate 2
 
 Curves: tensorboard --logdir runs
 """

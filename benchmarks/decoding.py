@@ -3,7 +3,7 @@
 
     python benchmarks/decoding.py --data photos/
     python benchmarks/decoding.py --data "shards/train-*.tar" --threads 1 2 4 --output runs/decoding.md
-    python benchmarks/decoding.py --data photos/ --images-per-second 300
+    python benchmarks/decoding.py --data photos/ --images-per-second 128:1200 256:300
 
 The photos are written anew as JPEG at each of --sides, as a folder, as one tar, as shards, and as shards that
 are read by URL (through fsspec, from this disk: what the network adds is not in it). The system has them in
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import math
 import statistics
 import tarfile
 import tempfile
@@ -33,6 +34,7 @@ from tqdm import tqdm
 from training_step import random_batch, stage, training_step
 
 from inpaint.datasets import PhotoCache, PhotoSet, TrainingBatches, open_photos
+from inpaint.datasets.storage import source_label
 from inpaint.images import ImageError
 from inpaint.masks import MaskRecipe, generator_for, parse_recipe
 from inpaint.networks import PRESETS, build_network
@@ -52,7 +54,10 @@ PHOTOS_PER_SHARD = 100
 
 
 class Rate(NamedTuple):
-    """Things a second of time, and a second of processor time, which other programs do not use up."""
+    """Things a second of time, and a second of processor time, which other programs do not use up.
+
+    What nobody measured is not a number.
+    """
 
     wall: float
     cpu: float
@@ -198,15 +203,17 @@ def median(rates: Sequence[Rate]) -> Rate:
 
 
 def pipeline_table(rates: dict[Case, Rate], needs: dict[int, Rate], threads: Sequence[int]) -> str:
-    """What comes out of each layout, and below it what the network takes."""
+    """What comes out of each layout, and below it what the network takes, where that is known."""
     columns = [(size, number) for size in SIZES for number in threads]
     rows = []
     for side, layout in dict.fromkeys(case[:2] for case in rates):
         by_time = [f"{rates[side, layout, *column].wall:.0f}" for column in columns]
         by_processor = [f"{rates[side, layout, size, threads[0]].cpu:.0f}" for size in SIZES]
         rows.append([f"{side} px", layout, *by_time, *by_processor])
-    need = [*(needs[size].wall for size, _ in columns), *(needs[size].cpu for size in SIZES)]
-    rows.append(["", "**the network takes**", *(f"**{rate:.1f}**" for rate in need)])
+    needed = {size: needs.get(size, Rate(math.nan, math.nan)) for size in SIZES}
+    need = [*(needed[size].wall for size, _ in columns), *(needed[size].cpu for size in SIZES)]
+    cells = ["" if math.isnan(rate) else f"**{rate:.1f}**" for rate in need]
+    rows.append(["", "**the network takes**", *cells])
     head = [f"{size} px, {number} worker{'s'[: number > 1]}" for size, number in columns]
     head += [f"{size} px, a core" for size in SIZES]
     return markdown_table(["photos", "layout", *head], rows, 2)
@@ -220,6 +227,19 @@ def network_rates(stages: Sequence[tuple[int, int]], rounds: int, seconds: float
         rate = median([calls_per_second(lambda _, step=step: step(), seconds) for _ in range(rounds)])
         needs[size] = Rate(batch * rate.wall, batch * rate.cpu)
     return needs
+
+
+def known_rate(text: str) -> tuple[int, Rate]:
+    """Read `256:300`: the side in pixels, and the images a second that the network takes."""
+    size, _, rate = text.partition(":")
+    try:
+        known = int(size), Rate(float(rate), math.nan)
+    except ValueError:
+        known = 0, Rate(math.nan, math.nan)
+    if known[0] not in SIZES or not 0 < known[1].wall < math.inf:
+        sizes = " or ".join(map(str, SIZES))
+        raise argparse.ArgumentTypeError(f"expected SIZE:RATE with a size of {sizes}, got {text!r}")
+    return known
 
 
 def main() -> None:
@@ -240,19 +260,22 @@ def main() -> None:
         help="SIZExBATCH of the training steps to compare with (default: 128x16 256x8)",
     )  # fmt: skip
     add(
-        "--images-per-second", type=float, metavar="RATE",
-        help="what the network takes, if it was measured elsewhere: on a GPU",
+        "--images-per-second", nargs="+", type=known_rate, default=[], metavar="SIZE:RATE",
+        help="what the network takes at 128 or 256 px, if it was measured elsewhere: on a GPU",
     )  # fmt: skip
     add("--note", default="", help="what else is to be known about this run")
     add("--output", type=Path, metavar="FILE.md", help="write the result here too")
     arguments = parser.parse_args()
 
     cv2.setNumThreads(1)
-    originals = readable_photos(open_photos(arguments.data), arguments.photos)
-    given = arguments.images_per_second or float("nan")
-    needs = dict.fromkeys(SIZES, Rate(given, float("nan")))
-    if not arguments.images_per_second:
-        needs |= network_rates(arguments.stages, arguments.rounds, arguments.seconds)
+    try:
+        photos = open_photos(arguments.data)
+    except (OSError, ValueError) as error:
+        parser.error(f"--data: {error}")
+    originals = readable_photos(photos, arguments.photos)
+    needs = dict(arguments.images_per_second)
+    if not needs:
+        needs = network_rates(arguments.stages, arguments.rounds, arguments.seconds)
     with tempfile.TemporaryDirectory() as folder:
         layouts = {}
         for side in arguments.sides:
@@ -262,9 +285,9 @@ def main() -> None:
         rates = pipeline_rates(
             layouts, arguments.masks, arguments.threads, arguments.rounds, arguments.seconds
         )
-        photos = photo_table(layouts, arguments.seconds)
+        of_photos = photo_table(layouts, arguments.seconds)
     height, width = np.median([pixels.shape[:2] for pixels in originals], axis=0).astype(int)
-    names = ", ".join(Path(one).name for one in arguments.data)
+    names = ", ".join(Path(source_label(one)).name for one in arguments.data)
     facts = {
         "photos": f"{len(originals)} of {names}, {height}×{width} in the median, written as JPEG, quality 90",
         "libraries": f"NumPy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}",
@@ -281,7 +304,7 @@ def main() -> None:
         f"the machine. Last line: {needed}.",
         pipeline_table(rates, needs, arguments.threads),
         "Photos, one thread, a second of processor time:",
-        photos,
+        of_photos,
         "Masks, one thread, a second of processor time:",
         mask_table(arguments.seconds),
     ]

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch.utils.benchmark import Timer
 
+from inpaint.datasets.storage import without_secrets
+
 
 def interleaved_times(
     works: Mapping[str, Callable[[], object]], *, rounds: int, seconds: float
@@ -57,15 +59,19 @@ def processor() -> str:
 
 
 def report(title: str, facts: Mapping[str, str], tables: Sequence[str]) -> str:
-    """A Markdown page: when, where and how it was measured, then the tables."""
+    """A Markdown page: when, where and how it was measured, then the tables.
+
+    The page is for others: what is secret in URLs, as in a signed one, is left out of it.
+    """
     script = Path(sys.argv[0])
-    command = shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
+    given = [without_secrets(word, "") for word in sys.argv[1:]]
+    command = shlex.join(["python", f"{script.parent.name}/{script.name}", *given])
     lines = {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
         "threads": str(torch.get_num_threads()),
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
-        **facts,
+        **{name: without_secrets(text, "") for name, text in facts.items()},
         "command": f"`{command}`",
     }
     header = "\n".join(f"- {name}: {value}" for name, value in lines.items())

@@ -87,6 +87,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the result here too")
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,13 +103,24 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     run.add_argument(
         "--max-megapixels",
-        type=float,
+        type=_megapixels,
         default=MAX_PIXELS / 1e6,
         metavar="N",
         help="refuse larger files before decoding them (default: %(default)g)",
     )
     commands.add_parser("models", help="list the installed models: name, size, scores")
     return parser
+
+
+def _megapixels(text: str) -> float:
+    """A size that can be told in whole pixels."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value * 1e6)):
+        raise argparse.ArgumentTypeError(f"expected megapixels above 0, such as 50, got {text!r}")
+    return value
 
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

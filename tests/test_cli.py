@@ -201,6 +201,12 @@ def test_the_pixel_limit_can_be_set(model, place, capsys):
     assert not (place / "out.png").exists()
 
 
+@pytest.mark.parametrize("limit", ["inf", "nan", "1e303", "0", "-1", "many"])
+def test_a_pixel_limit_that_is_no_size_is_a_usage_error(model, place, capsys, limit):
+    told = usage_error(capsys, model, "photo.png", "hole.png", "out.png", "--max-megapixels", limit)
+    assert f"--max-megapixels: expected megapixels above 0, such as 50, got {limit!r}" in told
+
+
 def test_models_are_listed(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weights, "models_folder", lambda: tmp_path)
     assert main(["models"]) == 0

@@ -14,13 +14,16 @@ The same without the download, in seconds:
     python data/places365/places.py check --stand-in runs/stand-in --root runs/places
 
 URLs, file names and MD5 sums are torchvision's. Exit codes: 0 all well; 1 something is missing, damaged or
-not as many as expected; 2 a wrong command line.
+not as many as expected; 2 a wrong command line; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import http.client
+import os
+import re
 import shutil
 import sys
 import urllib.error
@@ -37,6 +40,7 @@ from torchvision.datasets.utils import calculate_md5, check_integrity, extract_a
 from tqdm import tqdm
 
 from inpaint.datasets import open_photos
+from inpaint.datasets.storage import expand_braces, expand_paths, is_url
 
 HERE = Path(__file__).parent
 COUNTS = {"train-standard": 1_803_460, "train-challenge": 8_026_628, "val": 36_500, "test": 328_500}
@@ -232,6 +236,40 @@ def count_photos(source: Path, expected: int) -> tuple[int, str]:
 
 
 # ---------------------------------------------------------------------------------------------------------
+# shard
+
+
+def check_output(sources: list[str], output: Path, prefix: str) -> None:
+    """Raise PlacesError where the shards would be found among the sources, by the next run or by training."""
+    for source in sources:
+        if is_url(source):
+            continue
+        if any(Path(one).is_dir() and is_inside(output, Path(one)) for one in expand_paths(source)):
+            raise PlacesError(
+                f"--output {output}: lies in {source}, whose photos would be there twice then; name a folder "
+                "outside it"
+            )
+        if any(names_shards(Path(one), output, prefix) for one in expand_braces(source)):
+            raise PlacesError(
+                f"{source}: names shards that are to be written to {output}; give another --output or "
+                "another --prefix"
+            )
+
+
+def is_inside(path: Path, other: Path) -> bool:
+    """Whether a folder, which need not exist yet, is another one or lies below it."""
+    return path.resolve().is_relative_to(other.resolve())
+
+
+def names_shards(pattern: Path, output: Path, prefix: str) -> bool:
+    """Whether a tar's path, or a pattern of tars, names any of the shards of this prefix in `output`."""
+    if pattern.parent.resolve() != output.resolve():
+        return False
+    is_shard = re.fullmatch(rf"{re.escape(prefix)}-\d{{6,}}\.tar", pattern.name)
+    return bool(is_shard) or fnmatch.fnmatchcase(f"{prefix}-000000.tar", pattern.name)
+
+
+# ---------------------------------------------------------------------------------------------------------
 # The command line
 
 
@@ -253,25 +291,29 @@ def parser() -> argparse.ArgumentParser:
 
     one = add("shard", help="repack photos into shards of a few thousand")
     one.add_argument("source", nargs="+", help="tars, folders, patterns or URLs of photos")
-    one.add_argument("--output", required=True, type=Path, help="folder for the shards")
-    one.add_argument("--prefix", default="places", help="the shards' name (default: %(default)s)")
+    one.add_argument("--output", required=True, type=folder, help="folder for the shards")
+    one.add_argument(
+        "--prefix", type=plain_name, default="places", help="the shards' name (default: %(default)s)"
+    )
     one.add_argument(
         "--photos-per-shard", type=positive, default=5000, metavar="N", help="(default: %(default)s)"
     )
     one.add_argument(
-        "--short-side", type=int, default=0, metavar="PX", help="shrink larger photos to this (default: keep)"
-    )
+        "--short-side", type=natural, default=0, metavar="PX",
+        help="shrink larger photos to this; 0, the default, keeps them",
+    )  # fmt: skip
     one.add_argument(
-        "--quality", type=int, default=90, choices=range(1, 96), metavar="Q",
+        "--quality", type=quality, default=90, metavar="Q",
         help="of the JPEG files of photos that were shrunk, 1 to 95 (default: %(default)s)",
     )  # fmt: skip
     one.add_argument(
-        "--shuffle", type=int, metavar="SEED", help="mix the classes; the source is then read out of order"
-    )
+        "--shuffle", type=natural, metavar="SEED",
+        help="mix the classes; the source is then read out of order",
+    )  # fmt: skip
     one.add_argument("--workers", type=positive, default=4, help="threads (default: %(default)s)")
 
     one = add("stand-in", help="make a tiny data set of the same layout")
-    one.add_argument("--root", required=True, type=Path, help="folder to make it in")
+    one.add_argument("--root", required=True, type=folder, help="folder to make it in")
     one.add_argument(
         "--photos-per-class", type=positive, default=4, metavar="N", help="(default: %(default)s)"
     )
@@ -282,7 +324,7 @@ def parser() -> argparse.ArgumentParser:
 def add_place(command: argparse.ArgumentParser) -> None:
     """Where the data set lies, and which it is."""
     command.add_argument(
-        "--root", type=Path, default=HERE, help="folder of the data set (default: this script's)"
+        "--root", type=folder, default=HERE, help="folder of the data set (default: this script's)"
     )
     command.add_argument(
         "--stand-in", type=Path, metavar="DIR", help="rehearse: the stand-in in DIR instead of Places365"
@@ -291,10 +333,45 @@ def add_place(command: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return whole_number(text, least=1)
+
+
+def natural(text: str) -> int:
+    """A whole number, 0 or more."""
+    return whole_number(text, least=0)
+
+
+def quality(text: str) -> int:
+    """A quality of JPEG files."""
+    return whole_number(text, least=1, most=95)
+
+
+def whole_number(text: str, least: int, most: int | None = None) -> int:
+    """A whole number within bounds."""
+    wanted = f"a whole number from {least} to {most}" if most else f"a whole number, {least} or more"
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from None
+    if value < least or (most is not None and value > most):
+        raise argparse.ArgumentTypeError(f"expected {wanted}, got {value}")
     return value
+
+
+def folder(text: str) -> Path:
+    """A folder that is there or can be made."""
+    path = Path(text)
+    for one in (path, *path.parents):
+        if os.path.isfile(one):  # noqa: PTH113 (Path's asks for permission, which is not the point here)
+            raise argparse.ArgumentTypeError(f"{one} is a file; name a folder")
+    return path
+
+
+def plain_name(text: str) -> str:
+    """The beginning of a file's name, without folders."""
+    if not text or text.startswith(".") or set(text) & set("/\\*?[]{}"):
+        raise argparse.ArgumentTypeError(f"expected a name such as places, got {text!r}")
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -305,6 +382,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (PlacesError, OSError, ValueError, RuntimeError) as error:
         print(f"places.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("places.py: stopped; what is finished stays, the same command does the rest", file=sys.stderr)
+        return 130
 
 
 def run(given: argparse.Namespace) -> int:
@@ -313,6 +393,7 @@ def run(given: argparse.Namespace) -> int:
         stand_in.make(given.root, given.photos_per_class, given.broken)
         return 0
     if given.command == "shard":
+        check_output(given.source, given.output, given.prefix)
         packing = shards.Packing(given.photos_per_shard, given.short_side, given.quality, given.shuffle)
         photos = open_photos(given.source)
         catalogue = shards.write_shards(photos, given.output, packing, given.prefix, given.workers)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet
-from inpaint.images import ImageError, decode_rgb, write_atomically
+from inpaint.images import ImageError, decode_rgb, sync_folder, write_atomically
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,63 @@ class Packing:
         return str(PurePosixPath(name).with_suffix(".jpg")), stream.getvalue()
 
 
+class MemberNames:
+    """What photos are called in shards: their names, less where on this machine their sources lie.
+
+    A photo set puts a source's path or URL in front of the names that several sources have. All such names
+    lose the folders that they begin with alike: `/mnt/a/photos/1.jpg` beside `/mnt/b/photos/1.jpg` is
+    `a/photos/1.jpg`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._common: dict[str, list[str]] = {"": []}
+        for root, (*folders, _) in map(_root_and_parts, names):
+            known = self._common.setdefault(root, folders)
+            if folders[: len(known)] != known:
+                same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(known, folders, strict=False))
+                self._common[root] = [one for one, _ in same]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> str:
+        return self._clean(self._names[index])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._clean, self._names)
+
+    def _clean(self, name: str) -> str:
+        root, parts = _root_and_parts(name)
+        return "/".join(parts[len(self._common[root]) :])
+
+
+def _root_and_parts(name: str) -> tuple[str, list[str]]:
+    """Where a name starts from, "/" this machine, "://" the network or "" a source, and its parts."""
+    root = ""
+    if "://" in name:
+        root, name = "://", name.rpartition("://")[2]
+    elif os.path.isabs(name) or ".." in name.split("/"):  # noqa: PTH117 (there are millions of names)
+        root, name = "/", Path(os.path.abspath(name)).as_posix()  # noqa: PTH100 (links are not to be followed)
+    return root, [part for part in name.split("/") if part not in ("", ".")]
+
+
+def distinct_name(name: str, keys: set[str]) -> str:
+    """The name, changed where webdataset would take the photo for a part of another; its key joins `keys`.
+
+    A key ends at the first dot. So other dots than the suffix's become `_`, and where the key is there
+    already, as with `a.png` after `a.jpg`, a number is put behind it: `a-2.png`.
+    """
+    path = PurePosixPath(name)
+    stem = path.stem.replace(".", "_")
+    for ending in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
+        key = str(path.with_name(stem + ending))
+        if key not in keys:
+            keys.add(key)
+            return key + path.suffix
+    raise AssertionError("unreachable")
+
+
 @dataclass
 class Catalogue:
     """What is written already: a JSON file beside the shards, rewritten after each.
@@ -85,12 +144,12 @@ class Catalogue:
         return {name: reason for entry in self.shards.values() for name, reason in entry["broken"].items()}
 
     @classmethod
-    def open(cls, path: Path, photos: PhotoSet, packing: Packing) -> Catalogue:
+    def open(cls, path: Path, names: MemberNames, packing: Packing) -> Catalogue:
         """Begin one, or go on with the one that is there; ValueError if it is about something else."""
         digest = hashlib.sha256()
-        for name in photos.names:
+        for name in names:
             digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
-        head = {**vars(packing), "source_photos": len(photos), "source_names": digest.hexdigest()}
+        head = {**vars(packing), "source_photos": len(names), "source_names": digest.hexdigest()}
         if not path.exists():
             return cls(path, head, {})
         try:
@@ -121,7 +180,8 @@ def write_shards(
     Goes on where an earlier run stopped: whole shards are kept. Broken photos are named and left out.
     """
     output.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue.open(output / f"{prefix}.json", photos, packing)
+    members = MemberNames(photos.names)
+    catalogue = Catalogue.open(output / f"{prefix}.json", members, packing)
     order = packing.order(len(photos))
     with tqdm(total=len(photos), unit="photo", disable=None) as bar, ThreadPoolExecutor(workers) as pool:
         for number, start in enumerate(range(0, len(photos), packing.photos_per_shard)):
@@ -130,7 +190,8 @@ def write_shards(
             if path.name in catalogue.shards and path.exists():
                 bar.update(len(indices))
                 continue
-            broken = _write_shard(path, photos.names, indices, _encoded(photos, indices, packing, pool, bar))
+            encoded = _encoded(photos, members, indices, packing, pool, bar)
+            broken = _write_shard(path, photos.names, indices, encoded)
             catalogue.add(path.name, len(indices) - len(broken), broken)
     return catalogue
 
@@ -144,34 +205,41 @@ def _write_shard(
     """Write one shard, all or nothing; returns the broken photos, name -> reason."""
     unfinished = path.with_name(f".{path.name}.partial")
     broken: dict[str, str] = {}
-    used: set[str] = set()
+    keys: set[str] = set()
     try:
-        with tarfile.open(unfinished, "w") as archive:
-            for index, result in zip(indices, results, strict=True):
-                if isinstance(result, ImageError):
-                    broken[names[index]] = str(result)
-                    tqdm.write(f"left out {names[index]}: {result}", file=sys.stderr)
-                    continue
-                name, data = result
-                if name in used:
-                    name = f"{names[index]}.jpg"  # beach.png was shrunk to beach.jpg, and there is one
-                used.add(name)
-                add_member(archive, name, data)
+        with unfinished.open("wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w") as archive:
+                for index, result in zip(indices, results, strict=True):
+                    if isinstance(result, ImageError):
+                        broken[names[index]] = str(result)
+                        tqdm.write(f"left out {names[index]}: {result}", file=sys.stderr)
+                        continue
+                    name, data = result
+                    add_member(archive, distinct_name(name, keys), data)
+            # The catalogue is flushed to the disk, and must not tell of a shard that a power cut can take.
+            stream.flush()
+            os.fsync(stream.fileno())
         unfinished.replace(path)
+        sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
     return broken
 
 
 def _encoded(
-    photos: PhotoSet, indices: Sequence[int], packing: Packing, pool: ThreadPoolExecutor, bar: tqdm
+    photos: PhotoSet,
+    members: MemberNames,
+    indices: Sequence[int],
+    packing: Packing,
+    pool: ThreadPoolExecutor,
+    bar: tqdm,
 ) -> Iterator[Encoded]:
     """Each photo as it is to be stored, in order, made by several threads a few at a time."""
 
     def encode(index: int) -> Encoded:
         name = photos.names[index]
         try:
-            return packing.encode(photos.read_bytes(index), name)
+            return packing.encode(photos.read_bytes(index), members[index])
         except ImageError as error:
             return ImageError(str(error).removeprefix(f"{name}: ").removeprefix("image: "))
 

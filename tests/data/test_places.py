@@ -355,8 +355,10 @@ def test_a_stopped_packing_goes_on(stand_in, tmp_path, monkeypatch, capsys):
         return encode(self, data, name)
 
     monkeypatch.setattr(shards_module.Packing, "encode", stops)
-    with pytest.raises(KeyboardInterrupt):
-        pack(tar, tmp_path / "stopped", "--photos-per-shard", "6")
+    assert pack(tar, tmp_path / "stopped", "--photos-per-shard", "6") == 130
+    assert capsys.readouterr().err.endswith(
+        "stopped; what is finished stays, the same command does the rest\n"
+    )
     assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
         "places-000000.tar",
         "places.json",
@@ -380,14 +382,157 @@ def test_shuffled_shards_mix_the_classes(stand_in, tmp_path):
     assert contents(tmp_path / "a").items() <= contents(tar).items()
 
 
-def test_two_photos_that_would_get_one_name_both_stay(tmp_path):
-    (tmp_path / "photos").mkdir()
-    for name, value in (("a.png", 10), ("a.jpg", 200)):
-        Image.new("RGB", (64, 64), (value, value, value)).save(tmp_path / "photos" / name)
-    assert pack(tmp_path / "photos", tmp_path / "shards", "--short-side", "32") == 0
-    photos = open_photos(tmp_path / "shards")
-    assert sorted(photos.names) == ["a.jpg", "a.png.jpg"]
-    assert [round(float(photos.read(index).mean())) for index in range(2)] == [200, 10]
+def grey_photos(folder: Path, **values: int) -> Path:
+    """A folder of photos of one grey value each; in the names, `__` stands for `/` and `_` for a dot."""
+    for name, value in values.items():
+        path = folder / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (value, value, value)).save(path)
+    return folder
+
+
+def members(shard: Path) -> list[str]:
+    with tarfile.open(shard) as archive:
+        return archive.getnames()
+
+
+def greys(source) -> dict[str, int]:
+    photos = open_photos(source)
+    return {name: round(float(photos.read(index).mean())) for index, name in enumerate(photos.names)}
+
+
+@pytest.mark.parametrize("shrunk", [True, False])
+def test_every_photo_is_a_sample_of_its_own(tmp_path, shrunk):
+    """webdataset takes members of one key, what is before the first dot, for one sample."""
+    folder = grey_photos(
+        tmp_path / "photos", a_png=10, a_jpg=200, a_1_jpg=30, a_2_jpg=40, c__a_png=50, **{"a-2_jpg": 60}
+    )
+    assert pack(folder, tmp_path / "shards", *(["--short-side", "32"] if shrunk else [])) == 0
+    suffix = "jpg" if shrunk else "png"
+    assert greys(tmp_path / "shards") == {
+        "a-2.jpg": 60, "a_1.jpg": 30, "a_2.jpg": 40, "a.jpg": 200, f"a-3.{suffix}": 10, f"c/a.{suffix}": 50
+    }  # fmt: skip
+    names = members(tmp_path / "shards" / "places-000000.tar")
+    keys = [re.fullmatch(r"((?:.*/)?[^.]+)\.([^/]*)", name)[1] for name in names]
+    assert len(set(keys)) == 6
+
+
+def test_members_do_not_tell_where_the_sources_lay(tmp_path, monkeypatch, capsys):
+    for place in ("here", "there/deep"):
+        one = grey_photos(tmp_path / place / "one" / "photos", cat__x_png=10, own_png=11)
+        other = grey_photos(tmp_path / place / "two" / "photos", cat__x_png=20)
+        output = tmp_path / place / "shards"
+        monkeypatch.chdir(output.parent / "two")
+        # The first time by whole paths, then by relative ones.
+        sources = [str(one), str(other)] if place == "here" else ["../one/photos", "photos/../../two/photos"]
+        assert places.main(["shard", *sources, "--output", str(output)]) == 0
+        assert greys(output) == {"one/photos/cat/x.png": 10, "own.png": 11, "two/photos/cat/x.png": 20}
+    for name in ("places-000000.tar", "places.json"):
+        assert (tmp_path / "here/shards" / name).read_bytes() == (output / name).read_bytes()
+    # Elsewhere it is the same packing, so there is nothing left to do.
+    capsys.readouterr()
+    assert places.main(["shard", *sources, "--output", str(tmp_path / "here/shards")]) == 0
+    assert "3 photos in" in capsys.readouterr().out
+
+
+def test_members_of_urls_are_named_below_what_the_urls_share(tmp_path):
+    memory = fsspec.filesystem("memory")
+    for place in ("bucket/one", "bucket/two"):
+        folder = grey_photos(tmp_path / place, x_png=10 if place == "bucket/one" else 20)
+        pack(folder, tmp_path / "packed" / place)
+        shard = (tmp_path / "packed" / place / "places-000000.tar").read_bytes()
+        memory.pipe_file(f"/members/{place}/x.tar", shard)
+    sources = ["memory://members/bucket/one/x.tar", "memory://members/bucket/two/x.tar"]
+    assert places.main(["shard", *sources, "--output", str(tmp_path / "shards")]) == 0
+    assert greys(tmp_path / "shards") == {"one/x.tar/x.png": 10, "two/x.tar/x.png": 20}
+    memory.rm("/members", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["/abs/x.png", "../../x.png", "a/../../x.png", "./b//x.png", "/x.png"])
+def test_a_member_never_leads_out_of_the_folder_it_is_unpacked_in(tmp_path, name):
+    data = (grey_photos(tmp_path, x_png=10) / "x.png").read_bytes()
+    with tarfile.open(tmp_path / "source.tar", "w") as archive:
+        for one in (name, "y.png"):
+            shards_module.add_member(archive, one, data)
+    assert pack(tmp_path / "source.tar", tmp_path / "shards") == 0
+    found = members(tmp_path / "shards" / "places-000000.tar")
+    assert found == ["b/x.png" if "b/" in name else "x.png", "y.png"]
+
+
+def test_a_shard_is_on_the_disk_before_the_catalogue_tells_of_it(stand_in, tmp_path, monkeypatch):
+    on_disk: list[tuple[int, int]] = []  # the file or folder, and its bytes at that time
+    fsync, add = os.fsync, shards_module.Catalogue.add
+
+    def note(descriptor):
+        status = os.fstat(descriptor)
+        on_disk.append((status.st_ino, status.st_size))
+        fsync(descriptor)
+
+    def look(self, name, *more):
+        status = (tmp_path / name).stat()
+        assert on_disk[0] == (status.st_ino, status.st_size)
+        assert [inode for inode, _ in on_disk[1:]] == [tmp_path.stat().st_ino]
+        add(self, name, *more)
+        on_disk.clear()
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(shards_module.Catalogue, "add", look)
+    assert pack(stand_in / "val_256.tar", tmp_path, "--photos-per-shard", "8") == 1
+    assert len(list(tmp_path.glob("*.tar"))) == 3
+
+
+@pytest.mark.parametrize("output", ["photos", "photos/sub/shards", "link/shards", "photos/../photos/shards"])
+def test_shards_do_not_go_among_the_photos(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    grey_photos(tmp_path / "photos", a_png=10)
+    (tmp_path / "link").symlink_to("photos")
+    for source in ("photos", str(tmp_path / "photos"), "phot*", "link"):
+        assert pack(Path(source), Path(output)) == 1
+        assert f"--output {output}: lies in {source}, " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
+
+
+def test_shards_do_not_go_among_the_tars_they_are_made_of(tmp_path, capsys):
+    packed = tmp_path / "packed"
+    pack(grey_photos(tmp_path / "photos", a_png=10), packed)
+    before = (packed / "places-000000.tar").read_bytes()
+    for name in ("*.tar", "places-*.tar", "places-{000000..000001}.tar", "places-000000.tar"):
+        assert pack(packed / name, packed) == 1
+        assert f"{name}: names shards that are to be written to {packed}" in capsys.readouterr().err
+    assert (packed / "places-000000.tar").read_bytes() == before
+    assert pack(packed / "places-*.tar", packed, "--prefix", "again") == 0
+    assert pack(packed / "places-*.tar", tmp_path / "photos-again") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--short-side", "-4"], "--short-side: expected a whole number, 0 or more, got -4"),
+        (["--short-side", "small"], "--short-side: expected a whole number, 0 or more, got 'small'"),
+        (["--shuffle", "-1"], "--shuffle: expected a whole number, 0 or more, got -1"),
+        (["--workers", "0"], "--workers: expected a whole number, 1 or more, got 0"),
+        (["--quality", "96"], "--quality: expected a whole number from 1 to 95, got 96"),
+        (["--prefix", "a/b"], "--prefix: expected a name such as places, got 'a/b'"),
+        (["--output", "FILE"], "--output: FILE is a file; name a folder"),
+        (["--output", "FILE/below/it"], "--output: FILE is a file; name a folder"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        places.main(["shard", "photos", "--output", "shards", *words])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: argument {told}\n")
+
+
+@pytest.mark.parametrize("command", ["fetch --split val --size 256", "check", "stand-in"])
+def test_a_root_that_is_a_file_is_one_sentence(tmp_path, capsys, command):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        places.main([*command.split(), "--root", str(tmp_path / "file")])
+    assert stop.value.code == 2
+    assert f"argument --root: {tmp_path / 'file'} is a file; name a folder\n" in capsys.readouterr().err
 
 
 def test_shards_have_webdatasets_layout(stand_in, tmp_path):
