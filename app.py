@@ -813,8 +813,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-queue", type=int, default=16, help="runs that may wait (default: %(default)s)")
     options = parser.parse_args(argv)
     for name in ("max_megapixels", "max_megabytes", "max_queue"):
-        if getattr(options, name) <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0")
+        value = getattr(options, name)
+        if not (value > 0 and math.isfinite(value * 2**20)):  # a limit is a whole number of bytes or pixels
+            parser.error(f"--{name.replace('_', '-')} must be above 0, and a number, got {value}")
     limits = Limits(
         file_bytes=round(options.max_megabytes * 2**20),
         pixels=round(options.max_megapixels * 1e6),

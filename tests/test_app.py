@@ -310,10 +310,21 @@ def test_runs_wait_in_a_bounded_queue_one_at_a_time(app: ModuleType) -> None:
     assert {event.concurrency_limit for event in heavy} == {1}
 
 
-@pytest.mark.parametrize("name", ["--max-megapixels", "--max-megabytes", "--max-queue"])
-def test_limits_must_be_positive(app: ModuleType, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("--max-megapixels", "0"),
+        ("--max-megabytes", "-1"),
+        ("--max-queue", "0"),
+        ("--max-megapixels", "inf"),
+        ("--max-megabytes", "nan"),
+    ],
+)
+def test_limits_must_be_positive_numbers(
+    app: ModuleType, name: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        app.main([name, "0"])
+        app.main([name, value])
     assert stop.value.code == 2
     assert f"{name} must be above 0" in capsys.readouterr().err
 
