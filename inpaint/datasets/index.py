@@ -14,8 +14,6 @@ import os
 import secrets
 import tarfile
 import time
-import zipfile
-import zlib
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,13 +76,13 @@ def index_tar(file: LocalFile | RemoteFile, advance: Advance = lambda passed: No
     size, version = file.size_and_version()
     kept = _cache_file(file.key)
     stamp = f"{_FORMAT} {version}"
-    index = _load(kept, stamp)
+    index = _load(kept, stamp) if version else None
     if index is not None:
         advance(size)
         return index
     started = time.perf_counter()
     index = file.with_stream(lambda stream: _scan(stream, file.label, size, advance))
-    if time.perf_counter() - started >= WORTH_KEEPING:
+    if version and time.perf_counter() - started >= WORTH_KEEPING:
         _save(kept, stamp, index)
     return index
 
@@ -169,7 +167,8 @@ def _load(path: Path, stamp: str) -> TarIndex | None:
         return TarIndex(names, offsets, sizes, str(arrays["damage"]))
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
+        # The libraries meet broken files with every kind of exception: BadZipFile, NotImplementedError...
         logger.debug("the index kept in %s cannot be used: %s", path, error)
         return None
 

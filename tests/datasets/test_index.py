@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import range_server
 
 from inpaint.datasets import index as index_module
 from inpaint.datasets import open_photos
@@ -123,7 +124,7 @@ def tar(tmp_path) -> Path:
     return write_tar(tmp_path / "s.tar", {f"d/{n}.png": bytes([n]) * (n + 1) for n in range(5)})
 
 
-def contents(path: Path) -> dict[str, bytes]:
+def contents(path: Path | str) -> dict[str, bytes]:
     photos = open_photos(path)
     return {name: photos.read_bytes(index) for index, name in enumerate(photos.names)}
 
@@ -168,6 +169,51 @@ def test_a_tar_that_changed_is_indexed_again(scans, tar, tmp_path):
     assert len(kept(tmp_path)) == 1  # the outdated one was replaced
 
 
+def test_a_tar_replaced_by_one_of_its_size_and_time_is_indexed_again(scans, tar):
+    contents(tar)
+    times = tar.stat()
+    for name in ("x/0.png", "y/0.png"):
+        write_tar(tar, {name: b"0", **{f"d/{n}.png": bytes([n]) * (n + 1) for n in range(1, 5)}})
+        os.utime(tar, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert (tar.stat().st_size, tar.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+        assert next(iter(contents(tar))) == name
+    assert len(scans) == 3
+
+
+def answering(monkeypatch, headers: dict[str, str]) -> None:
+    """Make the web server send these headers with everything."""
+    end_headers = range_server._Handler.end_headers
+
+    def send(handler):
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        end_headers(handler)
+
+    monkeypatch.setattr(range_server._Handler, "end_headers", send)
+
+
+@pytest.mark.parametrize("header", ["Last-Modified", "ETag", "Content-MD5", "Digest"])
+def test_over_http_an_index_is_kept_until_the_headers_tell_of_another_tar(scans, tar, monkeypatch, header):
+    headers = {header: "one"}
+    answering(monkeypatch, headers)
+    with range_server.serve(tar.parent) as server:
+        for _ in range(2):
+            assert next(iter(contents(f"{server.url}s.tar"))) == "d/0.png"
+        assert len(scans) == 1
+        write_tar(tar, {f"e/{n}.png": bytes([n]) * (n + 1) for n in range(5)})  # as large as before
+        headers[header] = "two"
+        assert next(iter(contents(f"{server.url}s.tar"))) == "e/0.png"
+        assert len(scans) == 2
+
+
+def test_where_a_server_tells_nothing_but_the_size_no_index_is_kept(scans, tar, tmp_path):
+    with range_server.serve(tar.parent) as server:
+        for _ in range(2):
+            assert len(contents(f"{server.url}s.tar")) == 5
+    assert len(scans) == 2
+    assert kept(tmp_path) == []
+
+
 def test_two_tars_do_not_share_an_index(scans, tmp_path):
     one = write_tar(tmp_path / "a.tar", {"1.png": b"1"})
     other = write_tar(tmp_path / "b.tar", {"2.png": b"2"})
@@ -181,10 +227,19 @@ def damages(path: Path) -> dict[str, bytes]:
     middle = bytearray(whole)
     at = whole.index(b"0.png1.png")  # the names: a flipped bit there changes nothing but a name
     middle[at] ^= 1
-    return {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"<html>" * 99, "flipped": bytes(middle)}
+    packed = bytearray(whole)
+    entry = whole.index(b"PK\1\2") + 10
+    packed[entry] = 99  # a way of packing that zipfile does not know
+    return {
+        "cut": whole[: len(whole) // 2],
+        "empty": b"",
+        "text": b"<html>" * 99,
+        "flipped": bytes(middle),
+        "packed": bytes(packed),
+    }
 
 
-@pytest.mark.parametrize("kind", ["cut", "empty", "text", "flipped"])
+@pytest.mark.parametrize("kind", ["cut", "empty", "text", "flipped", "packed"])
 def test_a_damaged_cache_is_built_again(scans, tar, tmp_path, kind, caplog):
     expected = contents(tar)
     (path,) = kept(tmp_path)
