@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from skimage import data
@@ -347,6 +348,12 @@ def test_a_bad_photo_is_an_error_with_its_name_and_listed(tmp_path):
             photos.read(index)
         assert not photos.broken[name].startswith(name)
     assert list(photos.broken) == ["bad.png", "empty.jpg", "gone.png"]
+
+
+def test_a_photo_of_floating_point_numbers_is_told_how_to_save_it(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", flat(1).astype(np.float32), photometric="rgb")
+    with pytest.raises(ImageError, match=r"a\.tif: not an image .*TIFF.*, 8 or 16 bits a channel"):
+        open_photos(tmp_path).read(0)
 
 
 def test_photos_can_be_sent_to_processes_and_read_by_threads(tmp_path):
