@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         prepare_folder(arguments.output)
     except OSError as error:
         raise ValueError(
-            f"--output {arguments.output}: no report can be written there ({error.strerror}); "
+            f"--output {arguments.output}: no report can be written there ({error.strerror or error}); "
             "name another folder"
         ) from error
     if arguments.export:
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_report(arguments.output, results, evaluation.rows)
     except OSError as error:
         raise ValueError(
-            f"--output {arguments.output}: the report cannot be written ({error.strerror}); "
+            f"--output {arguments.output}: the report cannot be written ({error.strerror or error}); "
             "its table is what was printed"
         ) from error
     for name, reason in cases.skipped.items():

@@ -204,10 +204,9 @@ class PhotoSet:
     def shares_with(self, other: PhotoSet) -> int:
         """Return how many of these photos are photos of the other set too, whatever their names there.
 
-        These are the same files, links followed, and the same members of one tar; copies are not recognised,
-        nor is one object behind two URLs.
-        For a million photos it takes some seconds and some tens of megabytes for a moment, and it lists
-        their folders once more.
+        These are the same files, symbolic links followed, and the same members of one tar. Copies are not
+        recognised, nor is one object behind two URLs. For a million photos it takes some seconds and
+        a hundred megabytes for a moment, and it lists their folders once more.
         """
         ours, theirs = ([part.identities() for part in photos._parts] for photos in (self, other))
         if not ours or not theirs:
