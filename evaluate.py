@@ -17,19 +17,22 @@ With another program's results: write the crops (holes painted grey) and masks, 
     python evaluate.py --images photos --masks box --methods telea,mine=runs/mine --output runs/e
 
 OUTPUT receives results.json, table.md (the same numbers) and sheet.png. Set the number of CPU threads from
-outside, for example OMP_NUM_THREADS=2. The exit code is 1 where a photo could not be read and was left out.
+outside, for example OMP_NUM_THREADS=2. The exit code is 1 where a photo or a mask could not be read and was
+left out, 2 where there is no report, 130 after Ctrl-C.
 """
 
 import argparse
+import contextlib
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
 from inpaint.datasets import open_photos
-from inpaint.evaluation.baselines import METHODS, resolve_method
+from inpaint.datasets.storage import is_url, source_label
+from inpaint.evaluation.baselines import METHODS, FillFolder, resolve_method
 from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, environment, evaluate
-from inpaint.evaluation.report import export_cases, markdown, write_report
+from inpaint.evaluation.report import export_cases, markdown, prepare_folder, write_report
 from inpaint.metrics import LpipsAlex, LpipsUnavailableError
 
 
@@ -67,32 +70,47 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = parse_arguments(argv)
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        cases = EvaluationSet(
-            open_photos(arguments.images), arguments.masks, arguments.seed, arguments.size, arguments.limit
-        )
-        methods = {}
-        for word in arguments.methods.split(","):
-            name, method = resolve_method(word.strip(), device)
-            if name in methods:
-                raise ValueError(f"methods: {name} is named twice")
-            methods[name] = method
-        lpips, lpips_unavailable = load_lpips(arguments.lpips, device)
-        if arguments.export:
-            export_cases(cases, arguments.export)
-        evaluation = evaluate(
-            methods, cases, lpips=lpips, sheet_rows=arguments.sheet_rows, progress=sys.stderr.isatty()
-        )
+        return run(arguments)
     except (ValueError, OSError, MethodError, LpipsUnavailableError) as error:
         sys.stderr.write(f"evaluate.py: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("evaluate.py: interrupted before the report was written\n")
+        return 130
 
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate as the command line says and write the report; returns the exit code, 0 or 1."""
+    device = choose_device(arguments.device)
+    cases = EvaluationSet(
+        open_photos(arguments.images), arguments.masks, arguments.seed, arguments.size, arguments.limit
+    )
+    methods = {}
+    for word in arguments.methods.split(","):
+        name, method = resolve_method(word.strip(), device)
+        if name in methods:
+            raise ValueError(f"methods: {name} is named twice")
+        methods[name] = method
+    for method in methods.values():
+        if isinstance(method, FillFolder):
+            method.check(cases)
+    lpips, lpips_unavailable = load_lpips(arguments.lpips, device)
+    try:
+        prepare_folder(arguments.output)
+    except OSError as error:
+        raise ValueError(
+            f"--output {arguments.output}: no report can be written there ({error.strerror or error}); "
+            "name another folder"
+        ) from error
+    if arguments.export:
+        export_cases(cases, arguments.export)
+    evaluation = evaluate(
+        methods, cases, lpips=lpips, sheet_rows=arguments.sheet_rows, progress=sys.stderr.isatty()
+    )
     results = {
         "protocol": {
-            "images": Path(arguments.images).resolve().name,
+            "images": name_of(arguments.images),
             "image_count": len(evaluation.records),
             **cases.describe(),
             "sha256": evaluation.sha256,
@@ -103,11 +121,42 @@ def main(argv: list[str] | None = None) -> int:
         },
         "methods": evaluation.summary(),
     }
-    write_report(arguments.output, results, evaluation.rows)
-    sys.stdout.write(markdown(results))
+    # First the table: whatever the disk says then, the numbers are not lost.
+    with contextlib.suppress(BrokenPipeError):
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(markdown(results).encode(encoding, "backslashreplace").decode(encoding))
+    try:
+        write_report(arguments.output, results, evaluation.rows)
+    except OSError as error:
+        raise ValueError(
+            f"--output {arguments.output}: the report cannot be written ({error.strerror or error}); "
+            "its table is what was printed"
+        ) from error
     for name, reason in cases.skipped.items():
         sys.stderr.write(f"evaluate.py: left out {name}: {reason}\n")
-    return 1 if cases.skipped else 0
+    for name, reason in cases.broken_masks.items():
+        sys.stderr.write(f"evaluate.py: passed over the mask {name}: {reason}\n")
+    return 1 if cases.skipped or cases.broken_masks else 0
+
+
+def choose_device(text: str) -> str:
+    """Return the device that --device names; raises ValueError where there is none such."""
+    if text == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device {text}: expected auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"--device {text}: torch sees no such GPU here; take cpu, or leave it out")
+    return text
+
+
+def name_of(images: str) -> str:
+    """Return what the photos are called in the report; of a URL nothing that may be secret."""
+    return PurePosixPath(source_label(images)).name if is_url(images) else Path(images).resolve().name
 
 
 def load_lpips(wanted: bool | None, device: str) -> tuple[LpipsAlex | None, str | None]:

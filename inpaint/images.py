@@ -143,7 +143,9 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
             raise ImageError(f"{name}: too many pixels; make it smaller first ({error})") from None
         except Image.UnidentifiedImageError:
             known = ", ".join(FORMATS)
-            raise ImageError(f"{name}: not an image this program reads; save it as one of {known}") from None
+            raise ImageError(
+                f"{name}: not an image this program reads; save it as one of {known}, 8 or 16 bits a channel"
+            ) from None
         except Exception as error:
             # Decoders meet broken files with every kind of exception: OSError, SyntaxError, struct.error...
             raise ImageError(

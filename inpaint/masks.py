@@ -497,6 +497,10 @@ class MaskFolder:
         white = read_mask(self.path / self.names[index])
         return ~white if self.invert else white
 
+    def files_of(self, stem: str) -> list[str]:
+        """Return the names of the masks whose file name without extension is ``stem``."""
+        return [self.names[index] for index in self._by_stem.get(stem, [])]
+
     def by_stem(self, stem: str) -> np.ndarray:
         """Return the mask whose file name without extension is ``stem``.
 
@@ -509,7 +513,7 @@ class MaskFolder:
         if not found:
             raise KeyError(f"{self.path}: no mask is named {stem!r} (masks pair with photos by file stem)")
         if len(found) > 1:
-            files = ", ".join(self.names[index] for index in found)
+            files = ", ".join(self.files_of(stem))
             raise ValueError(f"{self.path}: {stem!r} has more than one mask ({files}); keep one of them")
         return self.read(found[0])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import gzip
 import io
 import itertools
+import os
 import pickle
 import tarfile
 import threading
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from skimage import data
@@ -97,6 +100,136 @@ def test_links_to_folders_are_followed_without_going_round_in_circles(tmp_path):
     except OSError:
         pytest.skip("this system does not let us make links")
     assert open_photos(tmp_path / "photos").names == ["linked/a.png"]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_photo_has_its_own_name_whatever_order_the_file_system_lists_in(tmp_path, monkeypatch, backwards):
+    folder = tmp_path / "photos"
+    for name in ("real/p.png", "a/deep/q.png"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(png(flat(1)))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "r.png").write_bytes(png(flat(1)))
+    for link, target in [("a/link", "real"), ("link", "real"), ("z", "../disk"), ("y", "../disk")]:
+        (folder / link).symlink_to((folder / target).resolve())
+    scandir = os.scandir
+
+    class Listing:
+        def __init__(self, path):
+            self.entries = iter(sorted(scandir(path), key=lambda entry: entry.name, reverse=backwards))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.entries)
+
+    monkeypatch.setattr(os, "scandir", Listing)
+    assert open_photos(folder).names == ["a/deep/q.png", "real/p.png", "y/r.png"]
+
+
+def test_hidden_folders_are_passed_over(tmp_path):
+    names = ["a.png", ".thumbnails/b.png", "c/.cache/d.png", "c/e.png", "c/._e.png", ".f.png"]
+    folder = tmp_path / ".photos"  # named by the user, it is meant
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(flat(1)))
+    assert open_photos(folder).names == ["a.png", "c/e.png"]
+    tar = write_tar(tmp_path / "s.tar", [(f"./{name}", png(flat(1))) for name in names])
+    assert open_photos(tar).names == ["a.png", "c/e.png"]
+    above = write_tar(tmp_path / "t.tar", [("../photos/a.png", png(flat(1)))])
+    assert open_photos(above).names == ["../photos/a.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(png(flat(1)))
+    scandir = os.scandir
+
+    def refuses(path):
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    photos = open_photos(tmp_path)
+    assert photos.names == ["a/1.png"]
+    assert photos.broken == {(tmp_path / "b").as_posix(): "cannot be listed (Permission denied)"}
+    with pytest.raises(ValueError, match=r"no photo here .*cannot be listed \(Permission denied\)"):
+        open_photos(tmp_path / "b")
+
+
+def test_a_pattern_may_be_longer_than_any_name(tmp_path):
+    write_tar(tmp_path / "7.tar", [("a.png", png(flat(1)))])
+    pattern = "{" + ",".join(map(str, range(200))) + "}.tar"
+    assert len(pattern) > 255
+    assert open_photos(f"{tmp_path}/{pattern}").names == ["a.png"]
+    with pytest.raises(FileNotFoundError, match="no such folder or tar"):
+        open_photos(f"{tmp_path}/{'x' * 300}")
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """photos/ with train/1.png, train/2.png, val/3.png, s.tar (4.png, 5.png) and two kinds of links."""
+    for name in ("train/1.png", "train/2.png", "val/3.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(png(flat(1)))
+    write_tar(tmp_path / "photos" / "s.tar", [("4.png", png(flat(4))), ("5.png", png(flat(5)))])
+    (tmp_path / "linked").symlink_to(tmp_path / "photos" / "train")
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "one.png").symlink_to("../photos/train/2.png")
+    (tmp_path / "chosen" / "own.png").write_bytes(png(flat(1)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ("photos", "photos"),
+        ("photos", "photos/train"),
+        ("photos/train", "photos"),
+        ("photos/train", "photos/../photos/train"),
+        ("linked", "photos"),
+        ("photos", "photos/s.tar"),
+        ("photos/s.tar", "photos/val/../s.tar"),
+        ("photos/{train,val,train/.}",),
+    ],
+)
+def test_the_same_photos_are_not_taken_twice_by_whatever_paths(tree, sources):
+    with pytest.raises(ValueError, match=r"listed twice \(.*(png|tar)\): give each folder and tar once"):
+        open_photos([f"{tree}/{source}" for source in sources])
+
+
+def test_folders_beside_each_other_and_links_to_single_photos_are_not_the_same_photos(tree):
+    assert len(open_photos([tree / "photos" / "train", tree / "photos" / "val"])) == 3
+    assert len(open_photos([tree / "photos", tree / "chosen"])) == 7
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shared"),
+    [
+        ("photos", "photos", 5),
+        ("photos/train", "photos", 2),
+        ("photos", "photos/train", 2),
+        ("photos/val", "photos/train", 0),
+        ("linked", "photos", 2),
+        ("chosen", "photos", 1),
+        ("photos", "chosen", 1),
+        ("photos/s.tar", "photos", 2),
+        ("photos/s.tar", "photos/val/../s.tar", 2),
+        ("copy.tar", "photos", 0),
+    ],
+)
+def test_how_many_photos_two_sets_share(tree, ours, theirs, shared):
+    (tree / "copy.tar").write_bytes((tree / "photos" / "s.tar").read_bytes())
+    assert open_photos(tree / ours).shares_with(open_photos(tree / theirs)) == shared
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -215,6 +348,12 @@ def test_a_bad_photo_is_an_error_with_its_name_and_listed(tmp_path):
             photos.read(index)
         assert not photos.broken[name].startswith(name)
     assert list(photos.broken) == ["bad.png", "empty.jpg", "gone.png"]
+
+
+def test_a_photo_of_floating_point_numbers_is_told_how_to_save_it(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", flat(1).astype(np.float32), photometric="rgb")
+    with pytest.raises(ImageError, match=r"a\.tif: not an image .*TIFF.*, 8 or 16 bits a channel"):
+        open_photos(tmp_path).read(0)
 
 
 def test_photos_can_be_sent_to_processes_and_read_by_threads(tmp_path):

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from range_server import serve
 from skimage.data import astronaut, chelsea, coffee
 
 SCRIPT = Path(__file__).parent.parent / "evaluate.py"
@@ -154,6 +158,102 @@ def test_errors_are_clear_and_come_before_the_work(script, photos, tmp_path, cap
     assert re.search(message, captured.err)
     assert captured.out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_the_report_tells_no_secret_of_a_url(script, photos, tmp_path, capsys):
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        archive.add(photos / "coffee.png", "coffee.png")
+    with serve(tmp_path) as server:
+        # As stores do, the server takes the signature with the name.
+        (tmp_path / "set.tar").rename(tmp_path / "set.tar?X-Sig=SECRET")
+        url = server.url.replace("//", "//ann:PASSWORD@") + "set.tar?X-Sig=SECRET"
+        assert script.main(arguments(url, tmp_path / "out", "box", "telea")) == 0
+    assert read(tmp_path / "out")["protocol"]["images"] == "set.tar"
+    captured = capsys.readouterr()
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir()).decode("latin-1")
+    for told in (captured.out, captured.err, written):
+        assert "SECRET" not in told
+        assert "PASSWORD" not in told
+
+
+def test_masks_that_cannot_be_read_are_named(script, photos, tmp_path, capsys):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.fromarray(np.full((96, 96), 255, np.uint8)).save(masks / "good.png")
+    for number in range(9):  # so that one of them is drawn, whatever is drawn
+        (masks / f"torn-{number}.png").write_bytes(b"torn")
+    assert script.main(arguments(photos, tmp_path / "out", f"folder:{masks}", "telea")) == 1
+    captured = capsys.readouterr()
+    broken = read(tmp_path / "out")["protocol"]["broken_masks"]
+    assert broken
+    assert f"Masks passed over because they could not be read: {', '.join(broken)}." in captured.out
+    for name in broken:
+        assert f"passed over the mask {name}: " in captured.err
+    (masks / "good.png").unlink()
+    assert script.main(arguments(photos, tmp_path / "out", f"folder:{masks}", "telea")) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"none of the photos could be read .*torn-\d\.png: not an image", told)
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_a_folder_that_takes_no_report_is_refused_before_the_work(
+    script, photos, tmp_path, capsys, monkeypatch, output
+):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr(script, "evaluate", None)
+    assert script.main(arguments(photos, tmp_path / output)) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"--output .*: no report can be written there \(.+\); name another folder", told)
+
+
+def test_a_report_that_cannot_be_written_is_printed_all_the_same(script, photos, tmp_path, capsys):
+    output = tmp_path / "out"
+    (output / "results.json").mkdir(parents=True)  # nothing tells before that this cannot be replaced
+    assert script.main(arguments(photos, output)) == 2
+    captured = capsys.readouterr()
+    assert "| telea |" in captured.out
+    assert "the report cannot be written (Is a directory)" in captured.err
+
+
+def test_a_result_that_is_missing_is_told_before_the_work(script, photos, tmp_path, capsys, monkeypatch):
+    fills = tmp_path / "fills"
+    fills.mkdir()
+    (fills / "coffee.png").write_bytes(b"")
+    monkeypatch.setattr(script, "evaluate", None)
+    assert script.main(arguments(photos, tmp_path / "out", "box", f"telea,peer={fills}")) == 2
+    assert "no result is named astronaut.* for the photo astronaut.jpg" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_utf8_does_not_end_the_evaluation(script, photos, tmp_path):
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        archive.add(photos / "coffee.png", "lat\udce9in.png")
+        archive.add(SCRIPT, "torn\udce9.png")
+    words = arguments(tmp_path / "set.tar", tmp_path / "out", "box", "telea")
+    ended = subprocess.run(
+        [sys.executable, SCRIPT, *words],
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parent), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert r"left out torn\udce9.png" in ended.stderr
+    assert r"could not be read: torn\udce9.png." in ended.stdout
+    assert list(read(tmp_path / "out")["protocol"]["skipped"]) == ["torn\udce9.png"]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "cpu:x"])
+def test_a_device_that_is_not_there_is_told(script, photos, tmp_path, capsys, device):
+    assert script.main([*arguments(photos, tmp_path / "out"), "--device", device]) == 2
+    assert re.search(rf"--device {device}: (expected|torch sees no)", capsys.readouterr().err)
+
+
+def test_interrupting_takes_one_sentence(script, photos, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "evaluate", interrupted)
+    assert script.main(arguments(photos, tmp_path / "out")) == 130
+    assert capsys.readouterr().err == "evaluate.py: interrupted before the report was written\n"
 
 
 def test_lpips_asked_for_by_name_must_be_there(script, photos, tmp_path, capsys):

@@ -292,6 +292,15 @@ def test_masks_are_found_by_stem(tmp_path):
         folder.by_stem("two")
 
 
+def test_the_files_of_a_stem_are_told(tmp_path):
+    for name in ("a.png", "a.bmp", "b.png"):
+        write_mask(tmp_path / name, np.ones((2, 2), bool))
+    folder = MaskFolder(tmp_path)
+    assert folder.files_of("a") == ["a.bmp", "a.png"]
+    assert folder.files_of("b") == ["b.png"]
+    assert folder.files_of("c") == []
+
+
 def test_a_missing_or_empty_mask_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         MaskFolder(tmp_path / "nowhere")

@@ -8,19 +8,18 @@ any time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import secrets
 import tarfile
 import time
-import zipfile
-import zlib
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -34,7 +33,17 @@ logger = logging.getLogger("inpaint.datasets")
 WORTH_KEEPING = 0.05
 """Seconds of indexing from which on the result is written to the cache: below, reading it is no quicker."""
 
-_FORMAT = 1  # of the cache's files; to be raised when their meaning changes
+_FORMAT = 2  # of the cache's files; to be raised when their meaning changes
+_TAIL = 1 << 20  # bytes behind the end mark in which more is looked for
+_LARGEST_COMMON_RECORD = 1 << 16
+_LARGEST_EXTENSION = 1 << 24  # bytes of a long name, or of attributes that do not fit into a header
+_EXTENSIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+_NONSENSE = "a header that makes no sense"
+# What tarfile makes of headers that make no sense, besides its own errors.
+_MALFORMED = (ValueError, OverflowError, IndexError, RecursionError)
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 Advance = Callable[[int], None]
@@ -50,7 +59,7 @@ class TarIndex:
             extraction.
         offsets: where each photo's bytes begin in the tar.
         sizes: how many they are.
-        damage: why the tar could not be read to its end; "" where it could.
+        damage: which of its photos cannot be read, and why; "" where all can, as far as its headers tell.
     """
 
     names: PathNames
@@ -78,51 +87,159 @@ def index_tar(file: LocalFile | RemoteFile, advance: Advance = lambda passed: No
     size, version = file.size_and_version()
     kept = _cache_file(file.key)
     stamp = f"{_FORMAT} {version}"
-    index = _load(kept, stamp)
+    index = _load(kept, stamp) if version else None
     if index is not None:
         advance(size)
         return index
     started = time.perf_counter()
     index = file.with_stream(lambda stream: _scan(stream, file.label, size, advance))
-    if time.perf_counter() - started >= WORTH_KEEPING:
+    if version and time.perf_counter() - started >= WORTH_KEEPING:
         _save(kept, stamp, index)
     return index
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file of this name is taken for a photo: by its suffix, and hidden files are not."""
-    base = name.rpartition("/")[2]
-    return Path(base).suffix.lower() in SUFFIXES and not base.startswith(".")
+    """Whether a file of this path is taken for a photo: by its suffix.
+
+    What is hidden, or lies in a hidden folder, is not: thumbnails and what a Mac writes beside its files.
+    """
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+    return not hidden and Path(name).suffix.lower() in SUFFIXES
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar; ReadError where tarfile would believe a size that makes no sense."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        # tarfile would go back by a negative size, for ever, and read a long name of any length at once.
+        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _LARGEST_EXTENSION):
+            raise tarfile.ReadError(_NONSENSE)
+        return header
+
+
+class _Found:
+    """The photos of a tar as they are found, packed: a header is some kilobytes, and there are millions."""
+
+    def __init__(self) -> None:
+        self.names = PathNamesBuilder()
+        self.offsets, self.sizes = array("Q"), array("Q")
+        self.whole = 0  # photos that do not reach beyond the end of the file
+        self.left_out = 0
+        self._links = array("Q")  # which of them are hard links...
+        self._targets = PathNamesBuilder()  # ...and to what
+
+    def add(self, header: tarfile.TarInfo, size: int) -> None:
+        """Note a photo of a tar of `size` bytes; OverflowError for a place that no file has."""
+        if header.issparse() or header.issym():
+            self.left_out += 1
+        elif header.isreg():
+            self.sizes.append(header.size)
+            self.offsets.append(header.offset_data)
+            self.names.append(header.name.removeprefix("./"))
+            self.whole += header.offset_data + header.size <= size
+        elif header.islnk():
+            self._links.append(len(self.names))
+            self._targets.append(header.linkname.removeprefix("./"))
+            self.sizes.append(0)
+            self.offsets.append(0)
+            self.names.append(header.name.removeprefix("./"))
+
+    def index(self, fault: str) -> TarIndex:
+        """The index of what was found in a tar that has this fault, or none."""
+        names, offsets, sizes = self.names.build(), np.array(self.offsets), np.array(self.sizes)
+        placed = _follow_links(names, offsets, sizes, np.array(self._links), self._targets.build())
+        lost = len(names) - int(np.count_nonzero(placed))
+        damage = []
+        if fault:
+            whole = self.whole + len(self._links) - lost
+            damage.append(f"damaged after {whole} photos ({fault}); fetch it again")
+        if left_out := self.left_out + lost:
+            damage.append(
+                f"{left_out} photos are left out (links to what is no photo in it, or sparse files); pack it "
+                "anew with --dereference --hard-dereference and without --sparse"
+            )
+        if lost:
+            names = PathNames.of(names[index] for index in np.flatnonzero(placed).tolist())
+        return _last_of_each_name(names, offsets[placed], sizes[placed], "; ".join(damage))
 
 
 def _scan(stream: BinaryIO, label: str, size: int, advance: Advance) -> TarIndex:
-    names, offsets, sizes = PathNamesBuilder(), array("Q"), array("Q")
-    damage, told = "", 0
+    found, passed, told = _Found(), 0, 0
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
-            while (member := archive.next()) is not None:
-                if member.isreg() and not member.issparse() and is_photo(member.name):
-                    names.append(member.name.removeprefix("./"))
-                    offsets.append(member.offset_data)
-                    sizes.append(member.size)
-                # tarfile would keep a kilobyte for each of what may be millions of photos.
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:
+            while (header := archive.next()) is not None:
+                if header.size < 0 or archive.offset <= passed:
+                    raise tarfile.ReadError(_NONSENSE)
+                passed = archive.offset
+                if is_photo(header.name):
+                    found.add(header, size)
+                # tarfile would keep each of them.
                 archive.members.clear()  # type: ignore[attr-defined]
-                if member.offset_data - told > 1 << 24:
-                    advance(member.offset_data - told)
-                    told = member.offset_data
-            # tarfile takes a damaged header for the end of the archive; the real end is a block of zeros.
-            stream.seek(archive.offset)
-            if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                raise tarfile.ReadError("damaged header")
-    except tarfile.TarError as error:
-        if not names and _is_compressed(stream):
+                if passed > size:
+                    raise tarfile.ReadError("unexpected end of data")
+                if passed - told > 1 << 24:
+                    advance(passed - told)
+                    told = passed
+            fault = _fault_at_end(stream, archive.offset, size)
+    except (tarfile.TarError, *_MALFORMED, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a place which no file has
+            raise
+        if not found.names and _is_compressed(stream):
             raise ValueError(
                 f"{label}: a compressed tar cannot be read in place; decompress it first (photos are "
                 "compressed already, so it hardly grows)"
             ) from error
-        damage = f"damaged after {len(names)} photos ({error}); fetch it again"
+        fault = str(error) if isinstance(error, tarfile.TarError) else _NONSENSE
     advance(max(0, size - told))
-    return _last_of_each_name(names.build(), np.array(offsets), np.array(sizes), damage)
+    return found.index(fault)
+
+
+def _fault_at_end(stream: BinaryIO, end: int, size: int) -> str:
+    """What is wrong where tarfile sees no more members: it takes what cannot be a header for the end."""
+    stream.seek(end)
+    mark = stream.read(tarfile.BLOCKSIZE)
+    if len(mark) < tarfile.BLOCKSIZE:
+        return "it has no end mark"
+    if any(mark):
+        return "damaged header"
+    if stream.read(_TAIL).strip(b"\0"):
+        return "more follows its end mark; of tars that were put together give each by itself"
+    # Tools fill the last record with zeros: mostly 10 kB, and seldom more than some megabytes, a power of
+    # two. More zeros than that are those of a file that was made in its full size before it was fetched.
+    record = _LARGEST_COMMON_RECORD
+    while size - end > record + tarfile.BLOCKSIZE:
+        record *= 2
+    if record > _LARGEST_COMMON_RECORD and size % record:
+        return f"nothing but zeros from byte {end} on"
+    return ""
+
+
+def _follow_links(
+    names: PathNames, offsets: np.ndarray, sizes: np.ndarray, links: np.ndarray, targets: PathNames
+) -> np.ndarray:
+    """Give each hard link the place of the photo that it names; which photos have a place then, as bool [N].
+
+    A link means the last member of that name before it, which may be a link too.
+    """
+    placed = np.ones(len(names), bool)
+    if not len(links):
+        return placed
+    hashes = np.fromiter(map(hash, names), np.int64, len(names))
+    order = np.argsort(hashes, kind="stable")
+    wanted = np.fromiter(map(hash, targets), np.int64, len(targets))
+    firsts = np.searchsorted(hashes, wanted, "left", order)
+    lasts = np.searchsorted(hashes, wanted, "right", order)
+    for link, target, first, last in zip(links.tolist(), targets, firsts, lasts, strict=True):
+        before = first + np.searchsorted(order[first:last], link)
+        candidates = reversed(order[first:before])
+        found = next((one for one in candidates if placed[one] and names[int(one)] == target), None)
+        if found is None:
+            placed[link] = False
+        else:
+            offsets[link], sizes[link] = offsets[found], sizes[found]
+    return placed
 
 
 def _is_compressed(stream: BinaryIO) -> bool:
@@ -169,7 +286,8 @@ def _load(path: Path, stamp: str) -> TarIndex | None:
         return TarIndex(names, offsets, sizes, str(arrays["damage"]))
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
+        # The libraries meet broken files with every kind of exception: BadZipFile, NotImplementedError...
         logger.debug("the index kept in %s cannot be used: %s", path, error)
         return None
 

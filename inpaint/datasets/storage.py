@@ -22,6 +22,13 @@ WAITS = (0.5, 2.0, 6.0)
 """Seconds between the attempts to read from a URL. A store that is short of breath recovers in less; one that
 is gone should not hold up the run for long."""
 
+# What tells one version of an object from another. Stores call it by many names (over HTTP they are those of
+# the headers), and what they do not know is not there.
+_VERSIONS = (
+    *("ETag", "etag", "Content-MD5", "Digest", "md5", "md5Hash", "sha", "generation"),
+    *("Last-Modified", "LastModified", "last_modified", "mtime", "modify", "modificationTime", "updated"),
+    *("created", "ino"),
+)
 _NO_RANGES = "the server does not serve ranges of bytes; put simplecache:: in front of the URL"
 _PATTERN = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -61,7 +68,10 @@ class LocalFile:
     def size_and_version(self) -> tuple[int, str]:
         """Its bytes, and a text that changes when the file does."""
         status = self.path.stat()
-        return status.st_size, f"{status.st_size} {status.st_mtime_ns}"
+        # A copy may keep size and time of what it replaces; it is another file of the disk all the same, and
+        # nobody can set the time at which that was changed.
+        changed = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return status.st_size, " ".join(map(str, (status.st_size, *changed)))
 
     def with_stream(self, work: Callable[[BinaryIO], Result]) -> Result:
         """Return what `work` makes of the open file, which can seek; LostError if it is not there."""
@@ -109,13 +119,16 @@ class RemoteFile:
         return self.url
 
     def size_and_version(self) -> tuple[int, str]:
-        """Its bytes, and a text that changes when the object does, as far as the store tells."""
+        """Its bytes, and a text that changes when the object does; "" where nothing tells versions apart.
+
+        OSError where it does not tell the size.
+        """
         info = _patiently(self.url, lambda system, path: system.info(path))
         if info.get("size") is None:
             raise OSError(f"{self.label}: the server does not say how large it is")
-        # Stores call it by many names; what they do not know is not there.
-        told = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "created")
-        return int(info["size"]), " ".join(str(info[name]) for name in ("size", *told) if name in info)
+        told = [str(info[name]) for name in _VERSIONS if info.get(name)]
+        # Another object may well be as large as this one.
+        return int(info["size"]), " ".join([str(info["size"]), *told]) if told else ""
 
     def with_stream(self, work: Callable[[BinaryIO], Result]) -> Result:
         """Return what `work` makes of the open object; begun again where reading fails for a while."""

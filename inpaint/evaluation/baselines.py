@@ -5,13 +5,14 @@ known pixels only. Where a mask leaves no known pixel there is nothing to start 
 as given.
 """
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 from skimage.restoration import inpaint_biharmonic
 
-from inpaint.evaluation.protocol import Method, ReadyFills
+from inpaint.evaluation.protocol import EvaluationSet, Method, ReadyFills
 from inpaint.images import SUFFIXES, read_photo
 from inpaint.weights import WeightsError, installed_models
 
@@ -78,19 +79,39 @@ class FillFolder:
         Raises FileNotFoundError where there is none, ValueError where several files could be meant, and
         ImageError where the file is not an image.
         """
+        return read_photo(self._file(name, self._photo_of)).pixels
+
+    def check(self, cases: EvaluationSet) -> None:
+        """Raise what `read` would raise for the first photo that lacks its fill, before any is scored.
+
+        A photo that is left out of the evaluation needs none.
+        """
+        found = {name: self._candidates(name) for name in cases.names}
+        takers = Counter(files[0] for files in found.values() if files)
+        doubtful = {name for name, files in found.items() if len(files) != 1 or takers[files[0]] > 1}
+        photo_of: dict[Path, str] = {}
+        for name in cases.readable(doubtful):
+            self._file(name, photo_of)
+
+    def _candidates(self, name: str) -> list[Path]:
         photo = PurePosixPath(name)
-        found = self._files.get(photo.with_suffix("").as_posix()) or self._files.get(photo.stem, [])
+        return self._files.get(photo.with_suffix("").as_posix()) or self._files.get(photo.stem, [])
+
+    def _file(self, name: str, photo_of: dict[Path, str]) -> Path:
+        """The fill of a photo, which is noted as taken."""
+        found = self._candidates(name)
         if not found:
-            raise FileNotFoundError(f"{self._path}: no result is named {photo.stem}.* for the photo {name}")
+            stem = PurePosixPath(name).stem
+            raise FileNotFoundError(f"{self._path}: no result is named {stem}.* for the photo {name}")
         if len(found) > 1:
             names = ", ".join(file.name for file in found)
             raise ValueError(f"{self._path}: the photo {name} has more than one result ({names})")
-        if self._photo_of.setdefault(found[0], name) != name:
+        if photo_of.setdefault(found[0], name) != name:
             raise ValueError(
-                f"{found[0]}: both {self._photo_of[found[0]]} and {name} would take this result; keep "
+                f"{found[0]}: both {photo_of[found[0]]} and {name} would take this result; keep "
                 "results in subfolders named as the photos' are"
             )
-        return read_photo(found[0]).pixels
+        return found[0]
 
 
 def resolve_method(text: str, device: str = "auto") -> tuple[str, Method | ReadyFills]:

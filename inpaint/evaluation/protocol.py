@@ -9,7 +9,7 @@ composite, uint8, is scored. Scores are means of per-image scores.
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -99,10 +99,11 @@ class EvaluationSet:
     cropped as the photo is.
 
     `size` is the crop's side in pixels (see `centre_crop`); `limit` keeps that many photos, spread evenly
-    over the sorted names. Photos that cannot be read, or whose mask cannot, are left out and named with their
-    reason in `skipped`, as are damaged shards; small ones are named in `enlarged`.
+    over the sorted names. Photos that cannot be read, or whose mask cannot or has another size, are left out
+    and named with their reason in `skipped`, as are damaged shards; small ones are named in `enlarged`.
 
-    Raises ValueError for settings that cannot work and for a mask folder that lacks some photos' masks.
+    Raises ValueError for settings that cannot work and for a mask folder that lacks some photos' masks, or
+    has several for one.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class EvaluationSet:
         self._order = order
         self._begin()
         self._folder: MaskFolder | None = None
-        if Path(masks).is_dir():
+        if _is_folder(masks):
             self._folder = MaskFolder(masks)
             self._check_pairs(self._folder)
         else:
@@ -136,6 +137,11 @@ class EvaluationSet:
         """Names of the photos in order, those that will turn out unreadable included."""
         return [self._photos.names[index] for index in self._order]
 
+    @property
+    def broken_masks(self) -> dict[str, str]:
+        """Masks of a recipe found unreadable so far, for which others were taken: name -> reason."""
+        return {} if self._folder is not None else self._recipe.broken
+
     def __len__(self) -> int:
         return len(self._order)
 
@@ -144,14 +150,23 @@ class EvaluationSet:
         for index in self._order:
             name = self._photos.names[index]
             try:
-                photo = self._photos.read(index)
-                mask = self._mask(name, photo.shape[:2])
+                photo, mask = self._read(index)
             except ImageError as error:
                 self.skipped[name] = str(error).removeprefix(f"{name}: ")
                 continue
             if min(photo.shape[:2]) < self.size:
                 self.enlarged.append(name)
             yield Case(name, centre_crop(photo, self.size), mask)
+
+    def readable(self, names: Container[str]) -> Iterator[str]:
+        """Yield those of these photos, in order, that are not left out; each is read when it is asked for."""
+        for index in self._order:
+            if (name := self._photos.names[index]) in names:
+                try:
+                    self._read(index)
+                except ImageError:
+                    continue
+                yield name
 
     def describe(self) -> dict[str, Any]:
         """Everything that says which pictures and holes these are, for results.json; call after iterating."""
@@ -163,6 +178,7 @@ class EvaluationSet:
             "crop": "centre, not resized; where a side is shorter, the centre square enlarged (bicubic)",
             "enlarged": self.enlarged,
             "skipped": self.skipped,
+            "broken_masks": self.broken_masks,
         }
 
     def _begin(self) -> None:
@@ -172,13 +188,24 @@ class EvaluationSet:
         self.enlarged: list[str] = []
 
     def _check_pairs(self, folder: MaskFolder) -> None:
-        stems = {Path(name).stem for name in folder.names}
-        missing = [name for name in self.names if PurePosixPath(name).stem not in stems]
+        found = {name: folder.files_of(PurePosixPath(name).stem) for name in self.names}
+        missing = [name for name, files in found.items() if not files]
         if missing:
             raise ValueError(
                 f"masks: {len(missing)} of {len(self)} photos have no mask of their stem in {folder.path} "
                 f"(such as {missing[0]}); add them, or draw from it with folder:{folder.path}"
             )
+        doubtful = [name for name, files in found.items() if len(files) > 1]
+        if doubtful:
+            raise ValueError(
+                f"masks: {len(doubtful)} of {len(self)} photos have more than one mask of their stem in "
+                f"{folder.path} (such as {doubtful[0]}: {', '.join(found[doubtful[0]])}); keep one of each"
+            )
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """A photo, whole, and the mask of its crop."""
+        photo = self._photos.read(index)
+        return photo, self._mask(self._photos.names[index], photo.shape[:2])
 
     def _mask(self, name: str, photo_shape: tuple[int, ...]) -> np.ndarray:
         if self._folder is None:
@@ -188,10 +215,17 @@ class EvaluationSet:
             return mask
         if mask.shape == photo_shape:
             return centre_crop(mask, self.size)
-        raise ValueError(
-            f"masks: {name}: expected a mask of the crop's size {(self.size, self.size)} or the photo's "
+        raise ImageError(
+            f"{name}: expected a mask of the crop's size {(self.size, self.size)} or the photo's "
             f"{photo_shape}, got {mask.shape} (height, width)"
         )
+
+
+def _is_folder(masks: str) -> bool:
+    try:
+        return Path(masks).is_dir()
+    except OSError:  # a recipe may be longer than any name
+        return False
 
 
 def iter_cases(
@@ -279,7 +313,7 @@ def evaluate(
     sample = _SheetSample(sheet_rows)
     warm: set[str] = set()
     for case in tqdm(cases, desc="evaluating", unit="photo", disable=not progress):
-        digest.update(f"{case.name}\0{case.mask.shape}\0".encode())
+        digest.update(f"{case.name}\0{case.mask.shape}\0".encode("utf-8", "surrogateescape"))
         digest.update(np.packbits(case.mask).tobytes())
         fills, scores = {}, {}
         for name, method in methods.items():
@@ -298,7 +332,9 @@ def evaluate(
         records.append((case.name, case.hole_ratio, scores))
         sample.offer(SheetRow(case, fills, scores))
     if not records:
-        raise ValueError("cases: none of the photos could be read")
+        skipped = cases.skipped if isinstance(cases, EvaluationSet) else {}
+        first = next((f" (the first: {name}: {reason})" for name, reason in skipped.items()), "")
+        raise ValueError(f"cases: none of the photos could be read{first}")
     return Evaluation(records, digest.hexdigest(), sample.chosen())
 
 
@@ -366,7 +402,7 @@ class _SheetSample:
     def offer(self, row: SheetRow) -> None:
         kept = self._bins.setdefault(hole_ratio_bin(row.case.hole_ratio), [])
         kept.append(row)
-        kept.sort(key=lambda row: hashlib.sha256(row.case.name.encode()).digest())
+        kept.sort(key=lambda row: hashlib.sha256(row.case.name.encode("utf-8", "surrogateescape")).digest())
         del kept[self._rows :]
 
     def chosen(self) -> list[SheetRow]:

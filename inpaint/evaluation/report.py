@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,16 +37,27 @@ _LINE = 22
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 
 
+def prepare_folder(folder: Path) -> None:
+    """Make a report's folder and try to write there, so that no evaluation is lost to it; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"report")
+
+
 def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetRow] = ()) -> None:
     """Write results.json, table.md and, given rows, sheet.png into a folder, each of them all or nothing.
 
     `results` is {"protocol": {...}, "methods": {name: {metric: number | None, ..., "by_hole_ratio": {...}}}}.
+    Without rows an older sheet.png is removed. Raises OSError where the disk says no.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / "results.json", text.encode())
-    write_atomically(folder / "table.md", markdown(results).encode())
-    if rows:
+    # A photo's name need not be UTF-8. What then stands for its bytes is an escape that JSON knows too.
+    write_atomically(folder / "results.json", text.encode("utf-8", "backslashreplace"))
+    write_atomically(folder / "table.md", markdown(results).encode("utf-8", "backslashreplace"))
+    if not rows:
+        (folder / "sheet.png").unlink(missing_ok=True)
+    else:
         stream = io.BytesIO()
         picture_sheet(rows).save(stream, format="PNG")
         write_atomically(folder / "sheet.png", stream.getvalue())
@@ -91,6 +103,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         parts.append(f"LPIPS was not computed: {protocol['lpips_unavailable']}.")
     if protocol["skipped"]:
         parts.append(f"Left out because they could not be read: {', '.join(protocol['skipped'])}.")
+    if broken_masks := protocol.get("broken_masks"):
+        parts.append(f"Masks passed over because they could not be read: {', '.join(broken_masks)}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -126,6 +140,7 @@ def picture_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     font = ImageFont.load_default(_FONT_SIZE)
 
     def write(text: str, column: int, top: int) -> None:
+        text = text.encode("utf-8", "backslashreplace").decode()
         while draw.textlength(text, font) > pitch[0] - _GAP and len(text) > 1:
             text = text[:-2] + "…"
         draw.text((_GAP + column * pitch[0], top), text, _INK, font)

@@ -7,7 +7,8 @@ from PIL import Image
 from skimage.data import astronaut
 from skimage.restoration import inpaint_biharmonic
 
-from inpaint.evaluation import baselines
+from inpaint.datasets import open_photos
+from inpaint.evaluation import EvaluationSet, baselines
 from inpaint.evaluation.baselines import METHODS, FillFolder, resolve_method
 from inpaint.images import ImageError
 
@@ -132,6 +133,42 @@ def test_missing_and_doubtful_results_are_errors(tmp_path):
 
 
 # Names
+
+
+def evaluation_set(folder, *names, torn=()):
+    for name in (*names, *torn):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / name)
+    for name in torn:
+        (folder / name).write_bytes(b"torn")
+    return EvaluationSet(open_photos(folder), "box", size=8)
+
+
+def results(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")  # what is in them is not looked at
+    return FillFolder(folder)
+
+
+def test_results_are_all_found_before_any_is_read(tmp_path):
+    photos = ("a/1.png", "a/2.png", "b/1.png")
+    cases = evaluation_set(tmp_path / "photos", *photos, torn=("a/torn.png", "c/2.png"))
+    # A photo that cannot be read needs no result, and takes none from another.
+    results(tmp_path / "all", "a/1.png", "2.png", "b/1.jpg").check(cases)
+    with pytest.raises(FileNotFoundError, match=r"no result is named 2\.\* for the photo a/2\.png"):
+        results(tmp_path / "few", "a/1.png", "b/1.jpg").check(cases)
+    with pytest.raises(ValueError, match=r"a/1\.png has more than one result"):
+        results(tmp_path / "double", "a/1.png", "a/1.jpg", "2.png", "b/1.jpg").check(cases)
+    with pytest.raises(ValueError, match=r"both a/1\.png and b/1\.png would take this result"):
+        results(tmp_path / "shared", "1.png", "2.png").check(cases)
+
+
+def test_checked_results_can_still_be_read(tmp_path):
+    cases = evaluation_set(tmp_path / "photos", "a/1.png", torn=("b/1.png",))
+    folder = FillFolder(tmp_path / "photos" / "a")
+    folder.check(cases)
+    assert folder.read("a/1.png").shape == (8, 8, 3)
 
 
 def test_baselines_resolve_to_themselves():

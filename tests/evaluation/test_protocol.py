@@ -155,12 +155,53 @@ def test_mask_folder_pairs_by_stem(photos, tmp_path):
     np.testing.assert_array_equal(masks["c.png"], crop_size["c"])
     np.testing.assert_array_equal(masks["b.png"], own_size[28:92, 13:77])
 
-    save(tmp_path / "masks" / "c.bmp", np.zeros((63, 64), np.uint8))
-    with pytest.raises(ValueError, match=r"c.png: expected a mask of the crop's size \(64, 64\)"):
-        list(iter_cases(photos, str(tmp_path / "masks"), 0, 64))
+    save(tmp_path / "masks" / "z.png", np.zeros((64, 64), np.uint8))
+    with pytest.raises(ValueError, match=r"1 of 3 photos have more than one mask .*a/z\.png: z\.bmp, z\.png"):
+        EvaluationSet(photos, str(tmp_path / "masks"), size=64)
     (tmp_path / "masks" / "c.bmp").unlink()
     with pytest.raises(ValueError, match=r"1 of 3 photos have no mask .*c\.png.*folder:"):
         EvaluationSet(photos, str(tmp_path / "masks"), size=64)
+
+
+def test_a_mask_of_another_size_leaves_its_photo_out(photos, tmp_path):
+    for stem, side in [("z", 64), ("b", 63), ("c", 64)]:
+        save(tmp_path / "masks" / f"{stem}.png", np.full((side, 64), 255, np.uint8))
+    cases = EvaluationSet(photos, str(tmp_path / "masks"), size=64)
+    assert [case.name for case in cases] == ["a/z.png", "c.png"]
+    assert list(cases.skipped) == ["b.png"]
+    assert cases.skipped["b.png"].startswith(
+        "expected a mask of the crop's size (64, 64) or the photo's (120,"
+    )
+
+
+def test_broken_masks_of_a_recipe_are_told(photos, tmp_path):
+    save(tmp_path / "masks" / "good.png", np.full((64, 64), 255, np.uint8))
+    (tmp_path / "masks" / "torn.png").write_bytes(b"torn")
+    cases = EvaluationSet(photos, f"folder:{tmp_path / 'masks'}", size=64)
+    assert len(list(cases)) == 3
+    assert list(cases.describe()["broken_masks"]) == ["torn.png"]
+    assert "torn.png: not an image" in cases.broken_masks["torn.png"]
+    (tmp_path / "masks" / "good.png").write_bytes(b"torn")
+    with pytest.raises(
+        ValueError, match=r"none of the photos could be read \(the first: a/z.png: .*none of the 2 masks"
+    ):
+        evaluate({"keep": keep_input}, EvaluationSet(photos, f"folder:{tmp_path / 'masks'}", size=64))
+
+
+def test_a_recipe_may_be_longer_than_any_name(photos):
+    recipe = "+".join(["free-form:0.1-0.5"] * 30)
+    assert len(recipe) > 255
+    assert len(list(iter_cases(photos, recipe, size=64))) == 3
+
+
+def test_photos_that_are_not_left_out_are_read_one_by_one(photos, photo_folder, monkeypatch):
+    (photo_folder / "b.png").write_bytes(b"torn")
+    cases = EvaluationSet(photos, RECIPE, size=64)
+    asked, read = [], photos.read
+    monkeypatch.setattr(photos, "read", lambda index: asked.append(photos.names[index]) or read(index))
+    assert next(cases.readable({"c.png", "b.png"})) == "c.png"
+    assert next(cases.readable({"a/z.png", "c.png"})) == "a/z.png"
+    assert asked == ["b.png", "c.png", "a/z.png"]
 
 
 def test_unreadable_mask_leaves_its_photo_out(photos, tmp_path):
@@ -198,6 +239,14 @@ def test_hash_names_the_pictures_and_holes(photos):
     assert digest_of(photos, masks=RECIPE, seed=1) != reference
     assert digest_of(photos, masks="box:0.1-0.5") != reference
     assert digest_of(photos, masks=RECIPE, limit=2) != reference
+
+
+def test_names_that_are_no_utf8_are_hashed_as_their_bytes():
+    case = Case("lat\udce9in.jpg", np.zeros((1, 8, 3), np.uint8), np.ones((1, 8), bool))
+    expected = hashlib.sha256(b"lat\xe9in.jpg\x00(1, 8)\x00\xff").hexdigest()
+    evaluation = evaluate({"keep": keep_input}, [case], sheet_rows=1)
+    assert evaluation.sha256 == expected
+    assert evaluation.rows[0].case is case
 
 
 def test_hash_has_the_documented_value():

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from inpaint.evaluation.protocol import Case, SheetRow, evaluate
-from inpaint.evaluation.report import HEADINGS, export_cases, markdown, picture_sheet, write_report
+from inpaint.evaluation.report import (
+    HEADINGS,
+    export_cases,
+    markdown,
+    picture_sheet,
+    prepare_folder,
+    write_report,
+)
 
 METRIC_KEYS = {"psnr", "ssim", "l1", "psnr_hole", "l1_hole", "lpips", "seconds", "count"}
 
@@ -84,8 +91,14 @@ def test_json_and_markdown_hold_the_same_numbers(evaluation, tmp_path):
 
 def test_reasons_are_in_the_markdown(evaluation):
     text = markdown(
-        results_of(evaluation, lpips_unavailable="no backbone", skipped={"torn.jpg": "cut short"})
+        results_of(
+            evaluation,
+            lpips_unavailable="no backbone",
+            skipped={"torn.jpg": "cut short"},
+            broken_masks={"blot.png": "empty"},
+        )
     )
+    assert "Masks passed over because they could not be read: blot.png." in text
     assert "LPIPS was not computed: no backbone." in text
     assert "torn.jpg" in text
     assert evaluation.sha256[:16] in text
@@ -104,6 +117,35 @@ def test_absent_numbers_are_null_and_dashes(tmp_path):
     whole = next(iter(tables((tmp_path / "table.md").read_text(encoding="utf-8")).values()))
     assert whole["ready"][HEADINGS["seconds"]] == "–"
     assert HEADINGS["lpips"] not in whole["ready"]  # nobody has it: no column
+
+
+def test_names_that_are_no_utf8_are_escaped(tmp_path):
+    name = "lat\udce9in.jpg"
+    case = next(cases())
+    evaluation = evaluate(
+        {name: lambda image, mask: image}, [Case(name, case.image, case.mask)], sheet_rows=1
+    )
+    write_report(tmp_path, results_of(evaluation, skipped={name: "torn"}), evaluation.rows)
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert list(results["protocol"]["skipped"]) == list(results["methods"]) == [name]
+    assert r"could not be read: lat\udce9in.jpg." in (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_without_rows_no_older_sheet_stays(evaluation, tmp_path):
+    write_report(tmp_path, results_of(evaluation), evaluation.rows)
+    assert (tmp_path / "sheet.png").exists()
+    write_report(tmp_path, results_of(evaluation))
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "table.md"}
+
+
+def test_a_folder_that_takes_no_report_is_refused(tmp_path):
+    prepare_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"exists|Not a directory"):
+            prepare_folder(path)
 
 
 def test_a_failed_write_leaves_the_old_report(evaluation, tmp_path):
