@@ -21,6 +21,7 @@ class Feed:
     """
 
     def __init__(self, settings: TrainSettings, photos: PhotoSet, world: World) -> None:
+        self.photos = photos
         self._settings = settings
         self._device = world.device
         cache = PhotoCache(photos, int(settings.cache_gib * 2**30))

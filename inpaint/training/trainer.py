@@ -241,7 +241,9 @@ class Trainer:
             ) from error
 
     def _prepare_validation(self) -> None:
-        self.results.validator = build_validator(self.settings, self.world.device, self._autocast)
+        self.results.validator = build_validator(
+            self.settings, self._feed.photos, self.world.device, self._autocast
+        )
 
     def _show(self, log: RunLog, stop: Stop | None) -> None:
         """Sample pictures and validation, if they are due."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inpaint.datasets import open_photos
+from inpaint.datasets import PhotoSet, open_photos
 from inpaint.datasets.storage import source_label
 from inpaint.training.settings import TrainSettings
 
@@ -88,10 +88,13 @@ class Validator:
         return {"psnr": fmean(whole), "psnr_hole": fmean(hole)} if hole else {"psnr": fmean(whole)}
 
 
-def build_validator(settings: TrainSettings, device: torch.device, autocast: Autocast) -> Validator:
+def build_validator(
+    settings: TrainSettings, training: PhotoSet, device: torch.device, autocast: Autocast
+) -> Validator:
     """The validation that the settings ask for, with OpenCV's score in the log as the mark to beat.
 
-    Raises FileNotFoundError for photos that are not there, ValueError where none could be read.
+    Warns of photos that are among the `training` photos, and names what cannot be read. Raises
+    FileNotFoundError for photos that are not there, ValueError where none could be read.
     """
     from inpaint.evaluation.protocol import EvaluationSet
 
@@ -99,12 +102,19 @@ def build_validator(settings: TrainSettings, device: torch.device, autocast: Aut
     limit = settings.val_count or None
     chosen = EvaluationSet(photos, settings.val_masks, settings.val_seed, settings.val_size, limit)
     cases = list(chosen)
-    listed = "".join(f"\n  {name}: {reason}" for name, reason in chosen.skipped.items())
+    broken = {**chosen.skipped, **chosen.broken_masks}
+    listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
     if not cases:
         sources = " ".join(map(source_label, settings.val_data))
         raise ValueError(f"--val-data {sources}: no photo could be read:{listed}")
-    if listed:
-        logger.warning("%d validation photos or shards were left out:%s", len(chosen.skipped), listed)
+    if broken:
+        logger.warning("%d validation photos, shards or masks were left out:%s", len(broken), listed)
+    if shared := photos.shares_with(training):
+        logger.warning(
+            "%d of the %d photos of --val-data are trained on: the scores say little of new photos",
+            shared,
+            len(photos),
+        )
     validator = Validator(cases, device, autocast)
     logger.info("validation on %d photos; Telea: %s", len(cases), decibels(validator.telea()))
     return validator

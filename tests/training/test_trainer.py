@@ -398,6 +398,22 @@ def test_broken_validation_photos_are_named(
     assert tiny_trainer(settings).run() is Stop.FINISHED
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert any("1 validation photos" in message and "torn.png" in message for message in warnings)
+    assert not any("trained on" in message for message in warnings)
+
+
+def test_validation_on_training_photos_is_warned_of(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    settings = tiny_settings(
+        photos,
+        tmp_path / "out",
+        schedule=Schedule.parse("16x4:1"),
+        val_data=(str(tmp_path / "link"),),
+        val_size=32,
+    )
+    assert tiny_trainer(settings).run() is Stop.FINISHED
+    assert "6 of the 6 photos of --val-data are trained on" in caplog.text
 
 
 def test_broken_photos_are_named_at_the_end(
