@@ -53,7 +53,7 @@ class AdversarySettings:
     weight: float = field(default=0.01, metadata=_about("weight of the adversarial term in the loss"))
     objective: str = field(default="hinge", metadata=_about("hinge or bce"))
     # Without momentum, Adam's steps at 2e-4 turn spectrally normalised weights faster than they learn: both
-    # discriminators then give every picture the same logit for some 400 steps. At 5e-5 they take 25.
+    # discriminators give every picture the same logit for hundreds of steps. At 5e-5 it is tens.
     lr: float = field(default=5e-5, metadata=_about("the discriminator's peak learning rate"))
     r1: float = field(
         default=1.0, metadata=_about("weight of the gradient penalty R1 on untouched pictures; 0 = none")
