@@ -803,9 +803,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--model",
         help=f"chosen at the start: an installed model, a folder or a hub id (default: {DEFAULT_MODEL})",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or another torch device (default: %(default)s)"
-    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: %(default)s)")
     parser.add_argument(
         "--max-megapixels", type=float, default=40, help="largest photo (default: %(default)s)"
     )

@@ -26,10 +26,9 @@ import contextlib
 import sys
 from pathlib import Path, PurePosixPath
 
-import torch
-
 from inpaint.datasets import open_photos
 from inpaint.datasets.storage import is_url, source_label
+from inpaint.devices import choose_device
 from inpaint.evaluation.baselines import METHODS, FillFolder, resolve_method
 from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, environment, evaluate
 from inpaint.evaluation.report import export_cases, markdown, prepare_folder, write_report
@@ -82,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says and write the report; returns the exit code, 0 or 1."""
-    device = choose_device(arguments.device)
+    device = str(choose_device(arguments.device))
     cases = EvaluationSet(
         open_photos(arguments.images), arguments.masks, arguments.seed, arguments.size, arguments.limit
     )
@@ -137,21 +136,6 @@ def run(arguments: argparse.Namespace) -> int:
     for name, reason in cases.broken_masks.items():
         sys.stderr.write(f"evaluate.py: passed over the mask {name}: {reason}\n")
     return 1 if cases.skipped or cases.broken_masks else 0
-
-
-def choose_device(text: str) -> str:
-    """Return the device that --device names; raises ValueError where there is none such."""
-    if text == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(text)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device {text}: expected auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device {text}: torch sees no such GPU here; take cpu, or leave it out")
-    return text
 
 
 def name_of(images: str) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from inpaint.devices import choose_device
 from inpaint.weights import find_model, load_weights
 
 WORKING_SIZE = 512
@@ -91,7 +92,7 @@ class Inpainter:
     """
 
     def __init__(self, network: nn.Module, device: str | torch.device = "auto") -> None:
-        self.device = _resolve_device(device)
+        self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.stride = int(getattr(network, "stride", 1))
 
@@ -101,7 +102,7 @@ class Inpainter:
 
         Raises :class:`inpaint.weights.WeightsError` where there is none or its file cannot be used.
         """
-        device = _resolve_device(device)
+        device = choose_device(device)
         network, _ = load_weights(find_model(name))
         return cls(network, device)
 
@@ -215,15 +216,6 @@ class Inpainter:
         if not bool(torch.isfinite(prediction).all()):
             raise RuntimeError("the network returned NaN or infinity; its weights are damaged, load others")
         return prediction.clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()
-
-
-def _resolve_device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    resolved = torch.device(device)
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA GPU here; use 'cpu' or 'auto'")
-    return resolved
 
 
 def _check_inputs(image: np.ndarray, mask: np.ndarray) -> None:

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from inpaint.devices import choose_device
 from inpaint.training.rendezvous import store_of_this_start
 
 # How long to wait for the others in a step: one that compiles, or reads from a slow disk, takes minutes.
@@ -126,9 +127,9 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
     when another process is gone.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = _choose_device(device, size)
+    chosen = _device_of_this_process(device, size)
     if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
+        torch.cuda.set_device(chosen)  # which takes no device without an index
     if size == 1:
         yield World(0, 1, chosen)
         return
@@ -155,31 +156,21 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
             dist.destroy_process_group()
 
 
-def _choose_device(device: str, size: int) -> torch.device:
+def _device_of_this_process(device: str, size: int) -> torch.device:
     """The device of this process, one of `size`; raises ValueError for one that is not here."""
-    form = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
-    if form is None:
-        raise ValueError(f"--device must be auto, cpu, cuda or cuda:NUMBER, got {device!r}")
-    available = torch.cuda.is_available()
-    if device.startswith("cuda") and not available:
+    chosen = choose_device(device)
+    if chosen.type == "cpu" or size == 1:
+        return chosen
+    if ":" in device:
         raise ValueError(
-            f"--device {device}: torch sees no CUDA device here; use --device cpu, or a CUDA build of torch"
+            f"device {device}: of several processes each takes the GPU of its number; give --device cuda"
         )
-    if device == "cpu" or not available:
-        return torch.device("cpu")
-    if size > 1 and form[1] is not None:
+    rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if rank >= count:
         raise ValueError(
-            f"--device {device}: of several processes each takes the GPU of its number; give --device cuda"
+            f"process {rank} of this host has no GPU, torch sees {count}: start no more processes than that"
         )
-    # With its index: torch.cuda.set_device takes no other.
-    index = int(os.environ["LOCAL_RANK"]) if size > 1 else int(form[1] or torch.cuda.current_device())
-    count = torch.cuda.device_count()
-    if index >= count:
-        raise ValueError(
-            f"--device {device}: there is no GPU {index}, torch sees {count}; start no more processes than "
-            "there are GPUs"
-        )
-    return torch.device("cuda", index)
+    return torch.device("cuda", rank)
 
 
 def _join(backend: str, size: int, patience: datetime.timedelta) -> None:

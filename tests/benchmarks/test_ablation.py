@@ -4,37 +4,12 @@ import argparse
 import dataclasses
 import json
 import statistics
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import scipy.stats
-import skimage.data
-from PIL import Image
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def ablation() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import ablation
-
-        yield ablation
-    for name in ("ablation", "measurement", "training_step"):
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("astronaut", "coffee"):
-        Image.fromarray(getattr(skimage.data, name)()[100:180, 150:230]).save(folder / f"{name}.png")
-    return folder
 
 
 def tiny(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

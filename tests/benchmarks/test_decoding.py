@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import sys
 import tarfile
-from pathlib import Path
 from typing import Any
 
 import pytest
-import skimage.data
 import torch
-from PIL import Image
 from range_server import serve
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = ["--seconds", "0.001", "--rounds", "1", "--photos", "2", "--sides", "64", "--threads", "1"]
 
 
-@pytest.fixture(scope="module")
-def decoding() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import decoding
-
-        yield decoding
-    for name in ("decoding", "measurement", "training_step"):
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("astronaut", "coffee"):
-        Image.fromarray(getattr(skimage.data, name)()[100:180, 150:230]).save(folder / f"{name}.png")
-    return folder
-
-
 def page(decoding: Any, monkeypatch: pytest.MonkeyPatch, capsys, *words: str) -> str:
-    monkeypatch.setattr(sys, "argv", [str(BENCHMARKS / "decoding.py"), *words, *TINY])
+    monkeypatch.setattr(sys, "argv", ["decoding.py", *words, *TINY])
     decoding.main()
     return capsys.readouterr().out
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from inpaint.training.distributed import _choose_device, _tells_of_a_lost_process, join_world
+from inpaint.training.distributed import _device_of_this_process, _tells_of_a_lost_process, join_world
 
 Machine = Callable[[int], list[int]]
 
@@ -39,27 +39,28 @@ def test_one_process_takes_a_gpu_by_its_index(asked: str, index: int, machine: M
 
 def test_the_cpu_is_taken_where_it_is_asked_for_or_alone(machine: Machine) -> None:
     chosen = machine(1)
-    assert _choose_device("cpu", 1) == torch.device("cpu")
+    assert _device_of_this_process("cpu", 1) == torch.device("cpu")
     machine(0)
-    assert _choose_device("auto", 2) == torch.device("cpu")
+    assert _device_of_this_process("auto", 2) == torch.device("cpu")
     assert not chosen
 
 
 def test_of_several_processes_each_takes_its_own(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(4)
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert _choose_device("auto", 4) == _choose_device("cuda", 8) == torch.device("cuda:3")
+    assert _device_of_this_process("auto", 4) == _device_of_this_process("cuda", 8) == torch.device("cuda:3")
 
 
 @pytest.mark.parametrize(
     ("asked", "gpus", "processes", "message"),
     [
-        ("cuda", 0, 1, "--device cuda: torch sees no CUDA device here"),
-        ("cuda:9", 2, 1, "--device cuda:9: there is no GPU 9, torch sees 2"),
-        ("auto", 2, 4, "--device auto: there is no GPU 3, torch sees 2; start no more processes"),
-        ("cuda:1", 4, 4, "--device cuda:1: of several processes each takes the GPU of its number"),
-        ("gpu", 1, 1, "--device must be auto, cpu, cuda or cuda:NUMBER, got 'gpu'"),
-        ("cuda:x", 1, 1, "--device must be auto, cpu, cuda or cuda:NUMBER, got 'cuda:x'"),
+        ("cuda", 0, 1, "device cuda: torch sees no CUDA GPU here"),
+        ("cuda:9", 2, 1, "device cuda:9: there is no GPU 9, torch sees 2"),
+        ("auto", 2, 4, "process 3 of this host has no GPU, torch sees 2: start no more processes"),
+        ("cuda:1", 4, 4, "device cuda:1: of several processes each takes the GPU of its number"),
+        ("gpu", 1, 1, "device gpu: expected auto, cpu, cuda or cuda:NUMBER"),
+        ("cuda:x", 1, 1, "device cuda:x: expected auto, cpu, cuda or cuda:NUMBER"),
+        ("meta", 1, 1, "device meta: expected auto, cpu, cuda or cuda:NUMBER"),
     ],
 )
 def test_a_device_that_is_not_here_is_refused(
@@ -68,7 +69,7 @@ def test_a_device_that_is_not_here_is_refused(
     machine(gpus)
     monkeypatch.setenv("LOCAL_RANK", "3")
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        _choose_device(asked, processes)
+        _device_of_this_process(asked, processes)
 
 
 def test_a_path_that_is_called_gloo_is_no_lost_process() -> None:

@@ -1,0 +1,31 @@
+"""Where networks run: what `--device` and `device=` name, found on this machine."""
+
+from __future__ import annotations
+
+import torch
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the device of that name: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1".
+
+    A GPU has its index. Raises ValueError for what is no such name, and for a GPU that is not here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device}: expected auto, cpu, cuda or cuda:NUMBER")
+    if chosen.type == "cpu":
+        return chosen
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise ValueError(
+            f"device {device}: torch sees no CUDA GPU here; use cpu or auto, or install a CUDA build of torch"
+        )
+    index = torch.cuda.current_device() if chosen.index is None else chosen.index
+    if index >= count:
+        raise ValueError(f"device {device}: there is no GPU {index}, torch sees {count}, the first is 0")
+    return torch.device("cuda", index)

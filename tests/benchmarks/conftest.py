@@ -1,0 +1,45 @@
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import skimage.data
+from PIL import Image
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@contextmanager
+def imported(name: str) -> Iterator[ModuleType]:
+    """A script of benchmarks/ as a module, which finds its neighbours as it does when it is run."""
+    before = {*sys.modules}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module(name)
+    for own in {path.stem for path in BENCHMARKS.glob("*.py")} - before:
+        sys.modules.pop(own, None)
+
+
+@pytest.fixture(scope="module")
+def ablation() -> Iterator[ModuleType]:
+    with imported("ablation") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def decoding() -> Iterator[ModuleType]:
+    with imported("decoding") as module:
+        yield module
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two small photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("astronaut", "coffee"):
+        Image.fromarray(getattr(skimage.data, name)()[100:180, 150:230]).save(folder / f"{name}.png")
+    return folder
