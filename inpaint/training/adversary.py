@@ -53,7 +53,8 @@ class AdversarySettings:
     weight: float = field(default=0.01, metadata=_about("weight of the adversarial term in the loss"))
     objective: str = field(default="hinge", metadata=_about("hinge or bce"))
     # Without momentum, Adam's steps at 2e-4 turn spectrally normalised weights faster than they learn: both
-    # discriminators give every picture the same logit for hundreds of steps. At 5e-5 it is tens.
+    # discriminators give every picture the same logit for some 450 steps. At 5e-5 it was some 120 to 250
+    # (benchmarks/results/global_local_adversarial_cpu2_2026-11-24.md).
     lr: float = field(default=5e-5, metadata=_about("the discriminator's peak learning rate"))
     r1: float = field(
         default=1.0, metadata=_about("weight of the gradient penalty R1 on untouched pictures; 0 = none")

@@ -52,6 +52,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "betas": (0.9, 0.999),
     },
     # Global&Local in one phase: hinge loss, spectral normalisation, R1, both discriminators from the start.
+    # A trial of a hundredth of this length painted stripes into wide holes, fewer of them with
+    # --loss-perceptual 0.1; how it ends is not known (benchmarks/results/global_local_adversarial_...).
     "gl-carafe": {
         "network": "global-local",
         "schedule": "128x32:50000,256x16:100000",
