@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -297,7 +297,16 @@ def test_a_torch_without_shards_in_safetensors_says_so(
         tiny_trainer(tiny_settings(photos, tmp_path, checkpoint_format="sharded"))
 
 
+@pytest.fixture
+def usual_ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.usefixtures("usual_ctrl_c")
 def test_a_second_signal_ends_at_once_but_not_under_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     with signals_noted() as received, pytest.raises(KeyboardInterrupt):
         for _ in range(2):
