@@ -31,7 +31,8 @@ from inpaint.datasets.storage import is_url, source_label
 from inpaint.devices import choose_device
 from inpaint.evaluation.baselines import METHODS, FillFolder, resolve_method
 from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, environment, evaluate
-from inpaint.evaluation.report import export_cases, markdown, prepare_folder, write_report
+from inpaint.evaluation.report import export_cases, markdown, write_report
+from inpaint.images import prepare_folder
 from inpaint.metrics import LpipsAlex, LpipsUnavailableError
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,13 +34,6 @@ _GAP = 6
 _FONT_SIZE = 15
 _LINE = 22
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make a report's folder and try to write there, so that no evaluation is lost to it; raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"report")
 
 
 def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetRow] = ()) -> None:

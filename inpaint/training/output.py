@@ -6,10 +6,11 @@ import errno
 import logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from inpaint.images import prepare_folder
 
 logger = logging.getLogger("inpaint.training")
 
@@ -23,9 +24,7 @@ def prepare_output(folder: Path) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"--output {folder} is a file: name a folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"can this be written?")
+        prepare_folder(folder)
     except OSError as error:
         raise OutputError(
             f"--output {folder} cannot be written ({error.strerror}): permit writing there, make room, or "

@@ -12,7 +12,6 @@ import enum
 import json
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,12 +87,15 @@ def train(settings: TrainSettings) -> Stop:
         photos = open_photos_in_turn(list(settings.data), world.group)
         if photos.broken and world.is_main:
             _warn_of("files cannot be opened and are left out", photos.broken)
-        network = build_training_network(settings)
+        network = build_training_network(settings, world.is_main)
         return Trainer(settings, network, photos, world).run()
 
 
-def build_training_network(settings: TrainSettings) -> nn.Module:
-    """The network of the settings, with fresh weights or those of `init`; ValueError if they do not fit."""
+def build_training_network(settings: TrainSettings, is_main: bool = True) -> nn.Module:
+    """The network of the settings, with fresh weights or those of `init`; ValueError if they do not fit.
+
+    The main process warns of weights that fit, but are of a network with other settings.
+    """
     from inpaint.networks import PRESETS, build_network
 
     if settings.network not in PRESETS:
@@ -106,12 +108,15 @@ def build_training_network(settings: TrainSettings) -> nn.Module:
     except (TypeError, IndexError, RuntimeError) as error:
         raise ValueError(f"--network-config: {config} cannot be built ({error})") from error
     if settings.init is not None:
-        _begin_from(network, settings)
+        differences = _begin_from(network, settings)
+        if differences and is_main:
+            listed = "".join(f"\n  {line}" for line in differences)
+            logger.warning("the weights %s fit, but are of another network:%s", settings.init, listed)
     return network
 
 
-def _begin_from(network: nn.Module, settings: TrainSettings) -> None:
-    """Give the network the weights of `init`."""
+def _begin_from(network: nn.Module, settings: TrainSettings) -> list[str]:
+    """Give the network the weights of `init`; the settings in which theirs differs, a readable line each."""
     try:
         started, _ = load_weights(settings.init or "")
     except WeightsError as error:
@@ -125,9 +130,7 @@ def _begin_from(network: nn.Module, settings: TrainSettings) -> None:
         raise ValueError(f"the weights {settings.init} do not fit the network {ours}: {error}") from None
     # Tensors of the same shapes may be of a network that computes something else with them.
     differing = [name for name in ours if ours[name] != theirs.get(name)]
-    if differing and os.environ.get("RANK", "0") == "0":
-        listed = "".join(f"\n  {name}: {theirs.get(name)} there, {ours[name]} now" for name in differing)
-        logger.warning("the weights %s fit, but are of another network:%s", settings.init, listed)
+    return [f"{name}: {theirs.get(name)} there, {ours[name]} now" for name in differing]
 
 
 class Trainer:
@@ -149,8 +152,7 @@ class Trainer:
         if settings.checkpoint_format == "sharded":
             check_sharding()
 
-        self.network = network.to(world.device)
-        self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = network.to(world.device).to(memory_format=torch.channels_last)
         self.network.train()
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.network, settings)
@@ -334,7 +336,6 @@ class Trainer:
             save_sharded_checkpoint(self.world, *what)
         else:
             self.world.from_main(lambda: save_checkpoint(*what))
-        self._known_checkpoints = list_checkpoints(self._checkpoints)
         self.world.from_main(lambda: self.results.save_last(self.step, self._trained_seconds))
         self._saved_at = time.monotonic()
 

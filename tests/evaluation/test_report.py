@@ -12,9 +12,9 @@ from inpaint.evaluation.report import (
     export_cases,
     markdown,
     picture_sheet,
-    prepare_folder,
     write_report,
 )
+from inpaint.images import prepare_folder
 
 METRIC_KEYS = {"psnr", "ssim", "l1", "psnr_hole", "l1_hole", "lpips", "seconds", "count"}
 
