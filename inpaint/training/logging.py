@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from inpaint.training.settings import Schedule, Stage
+from inpaint.training.validation import Probes
 
 logger = logging.getLogger("inpaint.training")
 
@@ -66,11 +67,20 @@ class RunLog:
                 self._writer.add_scalar(name, value, step)
         self.restart_clock()
 
-    def validation(self, step: int, values: Mapping[str, float]) -> None:
-        """Points of the validation curves after `step` steps."""
+    def validation(self, step: int, scores: Mapping[str, float], probes: Probes | None = None) -> None:
+        """Points of the validation curves after `step` steps, and of what was found in the network."""
+        points = {f"validation/{name}": value for name, value in scores.items()}
+        if probes is not None:
+            points["validation/psnr_probed"] = probes.psnr
+            points |= {f"validation/psnr_{name}": value for name, value in probes.without.items()}
+            for level, seen in probes.decoder.kernels.items():
+                for name in ("entropy", "peaked", "variance"):
+                    points[f"kernels/{level}/{name}"] = getattr(seen, name)
+            for level, share in probes.decoder.from_below.items():
+                points[f"merges/{level}/from_below"] = share
         if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f"validation/{name}", value, step)
+            for name, value in points.items():
+                self._writer.add_scalar(name, value, step)
 
     def samples(self, step: int, grid: np.ndarray) -> None:
         """A sheet of sample pictures, uint8 H×W×3, after `step` steps."""

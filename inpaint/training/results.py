@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inpaint.training.logging import RunLog
-from inpaint.training.validation import Validator, decibels
+from inpaint.training.validation import LEAST_WORTH, Probes, Validator, decibels
 from inpaint.weights import WeightsError, read_metadata, save_weights
 
 logger = logging.getLogger("inpaint.training")
@@ -25,6 +25,7 @@ class Results:
     def __init__(self, folder: Path, network: nn.Module) -> None:
         self.best: dict[str, float] | None = None  # best validation so far: psnr, step
         self.validator: Validator | None = None
+        self.probes: Probes | None = None  # of the last validation
         self._folder = folder
         self._network = network
 
@@ -42,17 +43,29 @@ class Results:
             self.save_last(step, seconds)
 
     def validate(self, step: int, seconds: float, log: RunLog) -> None:
-        """Score the weights; write them as `best.safetensors` if no earlier ones had a higher PSNR."""
+        """Score and probe the weights; write them as `best.safetensors` if none before had a higher PSNR."""
         if self.validator is None:
             return
-        scores = self.validator.score(self._network)
-        log.validation(step, scores)
+        scores, self.probes = self.validator.validate(self._network)
+        log.validation(step, scores, self.probes)
         improved = self.best is None or scores["psnr"] > self.best["psnr"]
         if improved:
             self.best = {"psnr": scores["psnr"], "step": step}
             self._write("best.safetensors", step, seconds, scores)
-        logger.info("step %d: %s%s", step, decibels(scores), " (best so far)" if improved else "")
+        found = f"; {self.probes}" if self.probes is not None else ""
+        logger.info("step %d: %s%s%s", step, decibels(scores), " (best so far)" if improved else "", found)
         log.restart_clock()
+
+    def warn_of_nothing_learnt(self) -> None:
+        """Say so if the last validation found the network's own prediction to be worth nothing."""
+        if self.probes is None or self.probes.worth.get("without_residual", LEAST_WORTH) >= LEAST_WORTH:
+            return
+        logger.warning(
+            "the network has learnt next to nothing over what it is given: without its own prediction its "
+            "fills score %.2f dB, with it %.2f dB",
+            self.probes.without["without_residual"],
+            self.probes.psnr,
+        )
 
     def sample(self, step: int, log: RunLog) -> None:
         """Show what the weights make of the first validation photos."""

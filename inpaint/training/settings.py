@@ -230,6 +230,11 @@ class TrainSettings:
         default=64, metadata=_about("validate on this many photos, spread over the set; 0 = all", free=True)
     )
     val_every: int = field(default=1000, metadata=_about("steps between validations", free=True))
+    # Three more fills of each, with parts of the network taken away: what those parts are worth.
+    probe_count: int = field(
+        default=64,
+        metadata=_about("probe the network on this many of the validation photos; 0 = none", free=True),
+    )
 
     # Keeping and watching.
     resume: bool = field(
@@ -261,8 +266,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         # fmt: off
         minima: dict[int, tuple[str, ...]] = {
-            0: ("warmup", "weight_decay", "grad_clip", "threads", "cache_gib", "val_count", "sample_every",
-                "checkpoint_every", "checkpoint_minutes", "max_minutes", "finetune_steps"),
+            0: ("warmup", "weight_decay", "grad_clip", "threads", "cache_gib", "val_count", "probe_count",
+                "sample_every", "checkpoint_every", "checkpoint_minutes", "max_minutes", "finetune_steps"),
             1: ("accumulate", "workers", "val_size", "val_every", "keep", "log_every"),
         }
         # fmt: on

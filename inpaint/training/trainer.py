@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from inpaint.datasets import Batch, PhotoSet, open_photos_in_turn
 from inpaint.datasets.storage import source_label
 from inpaint.losses import InpaintingLoss, build_backbone, composite
+from inpaint.networks.probes import kernel_parameters
 from inpaint.training.adversary import Adversary, Phase
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
 from inpaint.training.checkpoint import (
@@ -67,6 +68,10 @@ class Stop(enum.Enum):
     OUT_OF_TIME = "the time limit is reached"
     INTERRUPTED = "interrupted from the keyboard"
     TERMINATED = "asked to end"
+
+
+# The ends of a run that come with a validation.
+VALIDATED = (Stop.FINISHED, Stop.OUT_OF_TIME)
 
 
 def train(settings: TrainSettings) -> Stop:
@@ -155,6 +160,7 @@ class Trainer:
         self.network = network.to(world.device).to(memory_format=torch.channels_last)
         self.network.train()
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self._kernel_parameters = kernel_parameters(self.network)
         self.optimizer = build_optimizer(self.network, settings)
         self.average = MovingAverage(self.network, settings.ema_decay)
         self.results = Results(self._output, self.average.network)
@@ -202,6 +208,8 @@ class Trainer:
             received = stack.enter_context(signals_noted())
             batches = stack.enter_context(closing(self._feed.steps(self.step)))
             stop = self._loop(batches, log, received)
+        if stop in VALIDATED:
+            self.results.warn_of_nothing_learnt()
         if broken := self._feed.broken:
             _warn_of("broken files were left out", broken)
         logger.info("stopped after step %d of %d: %s", self.step, schedule.steps, stop.value)
@@ -252,7 +260,7 @@ class Trainer:
         every = self.settings.sample_every
         if every and self.step % every == 0:
             self.world.from_main(lambda: self.results.sample(self.step, log))
-        if self.step % self.settings.val_every == 0 or stop in (Stop.FINISHED, Stop.OUT_OF_TIME):
+        if self.step % self.settings.val_every == 0 or stop in VALIDATED:
             self.world.from_main(lambda: self.results.validate(self.step, self._trained_seconds, log))
 
     def _train_step(self, step: int, batch: Batch, wishes: Callable[[], list[float]]) -> dict[str, float]:
@@ -266,7 +274,7 @@ class Trainer:
         with torch.set_grad_enabled(phase is not Phase.DISCRIMINATOR):
             fills, numbers = self._fill(parts, charged=phase is Phase.BOTH)
         if phase is not Phase.DISCRIMINATOR:
-            numbers["gradient/norm"] = self._update_network(step, rate)
+            numbers |= self._update_network(step, rate)
         if self.adversary is not None and phase is not Phase.NETWORK:
             for (image, mask), filled in zip(parts, fills, strict=True):
                 loss, terms = self.adversary.blame(image, filled, mask, step)
@@ -303,15 +311,18 @@ class Trainer:
             self._add(numbers, {"total": loss, **terms})
         return fills, numbers
 
-    def _update_network(self, step: int, rate: float) -> Tensor:
-        """Use up the gradients at that learning rate; the norm that they had."""
+    def _update_network(self, step: int, rate: float) -> dict[str, Tensor]:
+        """Use up the gradients at that learning rate; the norms that they had, as curves name them."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self._encoder_norm.drop_gradients()
+        norms = {}
+        if of_kernels := [p.grad for p in self._kernel_parameters if p.grad is not None]:
+            norms["gradient/kernels"] = nn.utils.get_total_norm(of_kernels)  # before all are clipped
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.grad_clip or math.inf)
         self.optimizer.step()
         self.average.update(step)
-        return norm
+        return {"gradient/norm": norm, **norms}
 
     def _add(self, numbers: dict[str, Tensor], terms: Mapping[str, Tensor]) -> None:
         """Add a part's terms to the means over the parts, under the names that curves have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,13 @@ from torch import Tensor, nn
 
 from inpaint.datasets import PhotoSet, open_photos
 from inpaint.datasets.storage import source_label
+from inpaint.networks.probes import (
+    Decoder,
+    constant_kernels,
+    inspect_decoder,
+    without_below,
+    without_residual,
+)
 from inpaint.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -24,23 +32,93 @@ logger = logging.getLogger("inpaint.training")
 # Enough for the cores or a GPU to work on, little enough for 256 px pictures to fit anywhere.
 BATCH = 8
 
+# What is probed by taking it away: the name of the score without it, and what the log calls it.
+PROBED = {
+    "without_residual": "the residual",
+    "without_below_8": "what is below 1/8",
+    "constant_kernels": "predicted kernels",
+}
+
+# A residual worth less than this many dB is as good as none.
+LEAST_WORTH = 0.05
+
 Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What parts of a network are worth, on some of the cases.
+
+    Attributes:
+        psnr: mean PSNR in dB of the whole network on these cases.
+        without: the same without a part, by the names in PROBED; parts that the network lacks are not there.
+        decoder: its kernels and merges on the first batch of these cases.
+    """
+
+    psnr: float
+    without: dict[str, float]
+    decoder: Decoder
+
+    @property
+    def worth(self) -> dict[str, float]:
+        """How many dB each part adds."""
+        return {name: self.psnr - psnr for name, psnr in self.without.items()}
+
+    def __str__(self) -> str:
+        return "worth " + ", ".join(
+            f"of {PROBED[name]} {worth:z.2f} dB" for name, worth in self.worth.items()
+        )
 
 
 class Validator:
     """Fills and scores the same cases again and again.
 
-    `cases` are pictures of one size with their holes; `autocast` makes the context the network runs in.
+    `cases` are pictures of one size with their holes; `autocast` makes the context the network runs in;
+    `probe_count` of the cases, spread over them, are what `validate` probes on.
     """
 
-    def __init__(self, cases: Sequence[Case], device: torch.device, autocast: Autocast) -> None:
+    def __init__(
+        self, cases: Sequence[Case], device: torch.device, autocast: Autocast, probe_count: int = 0
+    ) -> None:
         self.cases = cases
+        count = min(probe_count, len(cases))
+        self._probed = [round(i) for i in np.linspace(0, len(cases) - 1, count)]
         self._device = device
         self._autocast = autocast
 
     def score(self, network: nn.Module) -> dict[str, float]:
         """Mean PSNR in dB of the uint8 composites, of the whole pictures and of the holes alone."""
         return self._scores(self.fill(network))
+
+    def validate(self, network: nn.Module) -> tuple[dict[str, float], Probes | None]:
+        """The scores, and what the network's parts are worth; None if it has none of them, or none is probed.
+
+        The network must be in evaluation mode, and is left as it was.
+        """
+        each = list(self._each(self.cases, self.fill(network)))
+        return _means(each), self._probe(network, [each[index]["psnr"] for index in self._probed])
+
+    @torch.inference_mode()
+    def _probe(self, network: nn.Module, psnrs: Sequence[float]) -> Probes | None:
+        """The probes, given the whole network's PSNR on each of the cases for it."""
+        if not psnrs:
+            return None
+        cases = [self.cases[index] for index in self._probed]
+        with self._autocast():
+            decoder = inspect_decoder(network, [self._batch(cases[:BATCH])])
+        kernels = {level: seen.mean for level, seen in decoder.kernels.items()}
+        probes = {
+            "without_residual": without_residual(network),
+            "without_below_8": without_below(network, 8),
+            "constant_kernels": constant_kernels(network, kernels),
+        }
+        without = {}
+        for name, probe in probes.items():
+            if probe is not None:
+                with probe:
+                    fills = self._fills(network, cases)
+                    without[name] = fmean(scores["psnr"] for scores in self._each(cases, fills))
+        return Probes(fmean(psnrs), without, decoder) if without else None
 
     def telea(self) -> dict[str, float]:
         """The same scores for OpenCV's Telea diffusion with radius 3: what a network has to beat."""
@@ -50,18 +128,19 @@ class Validator:
             cv2.inpaint(case.image, case.mask.astype(np.uint8), 3, cv2.INPAINT_TELEA) for case in self.cases
         )
 
-    @torch.inference_mode()
     def fill(self, network: nn.Module, count: int | None = None) -> Iterator[np.ndarray]:
         """The composites of the first `count` cases, or of all: uint8 H×W×3."""
-        cases = self.cases[:count]
+        return self._fills(network, self.cases[:count])
+
+    @torch.inference_mode()
+    def _fills(self, network: nn.Module, cases: Sequence[Case]) -> Iterator[np.ndarray]:
         for start in range(0, len(cases), BATCH):
             batch = cases[start : start + BATCH]
-            image = np.stack([case.image for case in batch])  # [N, H, W, 3]
-            mask = np.stack([case.mask for case in batch])[..., None]  # [N, H, W, 1]
             with self._autocast():
-                prediction = network(*self._inputs(image, mask))
+                prediction = network(*self._batch(batch))
             pixels = prediction.float().clamp(0, 1).mul(255).round().to(torch.uint8)
-            yield from np.where(mask, pixels.permute(0, 2, 3, 1).cpu().numpy(), image)
+            for case, filled in zip(batch, pixels.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
+                yield np.where(case.mask[..., None], filled, case.image)
 
     def sheet(self, network: nn.Module, count: int = 6) -> np.ndarray:
         """One row per case, input with a grey hole, fill and truth side by side: uint8 picture."""
@@ -71,21 +150,30 @@ class Validator:
             rows.append(np.concatenate([hidden, filled, case.image], axis=1))
         return np.concatenate(rows)
 
-    def _inputs(self, image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _batch(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
+        """Images [N, 3, H, W] and masks [N, 1, H, W] as the network takes them."""
+        image = np.stack([case.image for case in cases])  # [N, H, W, 3]
+        mask = np.stack([case.mask for case in cases])[..., None]  # [N, H, W, 1]
         # NHWC memory seen as NCHW is channels_last already.
         known = torch.from_numpy(np.where(mask, np.uint8(0), image)).to(self._device).permute(0, 3, 1, 2)
         return known.float() / 255, torch.from_numpy(mask).to(self._device).permute(0, 3, 1, 2).float()
 
     def _scores(self, results: Iterator[np.ndarray]) -> dict[str, float]:
+        return _means(list(self._each(self.cases, results)))
+
+    def _each(self, cases: Sequence[Case], results: Iterator[np.ndarray]) -> Iterator[dict[str, float]]:
+        """Scores of each composite; that of the hole where there is one."""
         from inpaint import metrics  # brings scikit-image, which a machine that only trains need not have
 
-        whole, hole = [], []
-        for case, result in zip(self.cases, results, strict=True):
-            whole.append(metrics.psnr(case.image, result))
+        for case, result in zip(cases, results, strict=True):
             in_hole = metrics.psnr_hole(case.image, result, case.mask)
-            if in_hole is not None:
-                hole.append(in_hole)
-        return {"psnr": fmean(whole), "psnr_hole": fmean(hole)} if hole else {"psnr": fmean(whole)}
+            hole = {} if in_hole is None else {"psnr_hole": in_hole}
+            yield {"psnr": metrics.psnr(case.image, result), **hole}
+
+
+def _means(each: Sequence[dict[str, float]]) -> dict[str, float]:
+    values = {name: [scores[name] for scores in each if name in scores] for name in ("psnr", "psnr_hole")}
+    return {name: fmean(numbers) for name, numbers in values.items() if numbers}
 
 
 def build_validator(
@@ -115,7 +203,7 @@ def build_validator(
             shared,
             len(photos),
         )
-    validator = Validator(cases, device, autocast)
+    validator = Validator(cases, device, autocast, settings.probe_count)
     logger.info("validation on %d photos; Telea: %s", len(cases), decibels(validator.telea()))
     return validator
 
