@@ -74,13 +74,20 @@ class Validator:
     """Fills and scores the same cases again and again.
 
     `cases` are pictures of one size with their holes; `autocast` makes the context the network runs in;
-    `probe_count` of the cases, spread over them, are what `validate` probes on.
+    `probe_count` of the cases, spread over them, are what `validate` probes on; a network is given `batch` of
+    them at a time.
     """
 
     def __init__(
-        self, cases: Sequence[Case], device: torch.device, autocast: Autocast, probe_count: int = 0
+        self,
+        cases: Sequence[Case],
+        device: torch.device,
+        autocast: Autocast,
+        probe_count: int = 0,
+        batch: int = BATCH,
     ) -> None:
         self.cases = cases
+        self._size = batch
         count = min(probe_count, len(cases))
         self._probed = [round(i) for i in np.linspace(0, len(cases) - 1, count)]
         self._device = device
@@ -105,7 +112,7 @@ class Validator:
             return None
         cases = [self.cases[index] for index in self._probed]
         with self._autocast():
-            decoder = inspect_decoder(network, [self._batch(cases[:BATCH])])
+            decoder = inspect_decoder(network, [self._batch(cases[: self._size])])
         kernels = {level: seen.mean for level, seen in decoder.kernels.items()}
         probes = {
             "without_residual": without_residual(network),
@@ -134,13 +141,18 @@ class Validator:
 
     @torch.inference_mode()
     def _fills(self, network: nn.Module, cases: Sequence[Case]) -> Iterator[np.ndarray]:
-        for start in range(0, len(cases), BATCH):
-            batch = cases[start : start + BATCH]
+        for start in range(0, len(cases), self._size):
+            batch = cases[start : start + self._size]
             with self._autocast():
                 prediction = network(*self._batch(batch))
             pixels = prediction.float().clamp(0, 1).mul(255).round().to(torch.uint8)
             for case, filled in zip(batch, pixels.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
                 yield np.where(case.mask[..., None], filled, case.image)
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All cases as networks take them: images [N, 3, H, W] in [0, 1] and masks [N, 1, H, W]."""
+        for start in range(0, len(self.cases), self._size):
+            yield self._batch(self.cases[start : start + self._size])
 
     def sheet(self, network: nn.Module, count: int = 6) -> np.ndarray:
         """One row per case, input with a grey hole, fill and truth side by side: uint8 picture."""
@@ -151,7 +163,6 @@ class Validator:
         return np.concatenate(rows)
 
     def _batch(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
-        """Images [N, 3, H, W] and masks [N, 1, H, W] as the network takes them."""
         image = np.stack([case.image for case in cases])  # [N, H, W, 3]
         mask = np.stack([case.mask for case in cases])[..., None]  # [N, H, W, 1]
         # NHWC memory seen as NCHW is channels_last already.

@@ -35,6 +35,12 @@ def decoding() -> Iterator[ModuleType]:
         yield module
 
 
+@pytest.fixture(scope="module")
+def probing() -> Iterator[ModuleType]:
+    with imported("probes") as module:
+        yield module
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two small photos."""
