@@ -2,8 +2,8 @@
 
 The baselines, and a model beside them, on the 256-pixel centre crops of a folder or a tar of photos:
 
-    python evaluate.py --images photos --masks free-form:0.1-0.5 --methods telea,ns,biharmonic --output runs/a
-    python evaluate.py --images val.tar --masks thin:0.05-0.2 --methods telea,ns,pconv-carafe --output runs/b
+    python evaluate.py --images photos --masks free-form:0.1-0.5 --methods telea,ns,harmonic --output runs/a
+    python evaluate.py --images val.tar --masks thin:0.05-0.2 --methods harmonic,pconv-carafe --output runs/b
 
 With masks of your own, which pair with the photos by file stem, or drawn at random from a folder:
 
