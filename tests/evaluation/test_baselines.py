@@ -1,10 +1,12 @@
 """The classical baselines, ready results as a method, and how names become methods."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.sparse import csr_array
+from scipy.sparse import lil_array
 from scipy.sparse.linalg import spsolve
 from skimage.data import astronaut
 from skimage.restoration import inpaint_biharmonic
@@ -103,20 +105,21 @@ def membrane(image, mask):
     height, width = mask.shape
     number = np.cumsum(mask.ravel()).reshape(mask.shape) - 1
     size = int(mask.sum())
-    rows, columns, values = [], [], []
+    equations = lil_array((size, size))
     known = np.zeros((size, 3))
     for y, x in np.argwhere(mask):
-        around = [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
-        around = [(i, j) for i, j in around if 0 <= i < height and 0 <= j < width]
         here = number[y, x]
-        rows, columns, values = [*rows, here], [*columns, here], [*values, float(len(around))]
-        for place in around:
-            if mask[place]:
-                rows, columns, values = [*rows, here], [*columns, number[place]], [*values, -1.0]
+        around = itertools.product(range(max(y - 1, 0), y + 2), range(max(x - 1, 0), x + 2))
+        for i, j in around:
+            if (i, j) == (y, x) or i >= height or j >= width:
+                continue
+            equations[here, here] += 1
+            if mask[i, j]:
+                equations[here, number[i, j]] = -1
             else:
-                known[here] += image[place]
+                known[here] += image[i, j]
     solved = image.astype(float)
-    solved[mask] = spsolve(csr_array((values, (rows, columns)), shape=(size, size)).tocsc(), known)
+    solved[mask] = spsolve(equations.tocsc(), known)
     return solved
 
 
