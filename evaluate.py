@@ -16,9 +16,9 @@ With another program's results: write the crops (holes painted grey) and masks, 
     inpaint run --image runs/inputs/images --mask runs/inputs/masks --output runs/mine
     python evaluate.py --images photos --masks box --methods telea,mine=runs/mine --output runs/e
 
-OUTPUT receives results.json, table.md (the same numbers) and sheet.png. Set the number of CPU threads from
-outside, for example OMP_NUM_THREADS=2. The exit code is 1 where a photo or a mask could not be read and was
-left out, 2 where there is no report, 130 after Ctrl-C.
+OUTPUT receives results.json, table.md (the same numbers, and what each method gains over the best baseline)
+and sheet.png. Set the number of CPU threads from outside, for example OMP_NUM_THREADS=2. The exit code is 1
+where a photo or a mask could not be read and was left out, 2 where there is no report, 130 after Ctrl-C.
 """
 
 import argparse
