@@ -625,11 +625,11 @@ def _build_evaluate_tab(
             table = gr.Markdown(PAINT_FIRST, elem_id="evaluate-table", elem_classes="facts")
             with gr.Column(visible=False, elem_classes="pictures") as panel:
                 pictures = []
-                for _ in range(2):
+                for in_row in (2, 1, 2):  # hole and truth, the model, the baselines
                     with gr.Row():
                         pictures += [
                             gr.Image(interactive=False, buttons=["fullscreen"], min_width=140, height=220)
-                            for _ in range(2)
+                            for _ in range(in_row)
                         ]
 
     def compare(
@@ -638,7 +638,7 @@ def _build_evaluate_tab(
         name: str,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for it)
     ) -> tuple[Any, ...]:
-        from inpaint.evaluation.baselines import telea
+        from inpaint.evaluation.baselines import harmonic, telea
 
         work, mask = _painted_photo(work, layers)
         # At the editor's size: to fill many megapixels by Telea and to score them would take minutes.
@@ -646,7 +646,7 @@ def _build_evaluate_tab(
         bar(0, desc="Loading the model")
         inpainter = _load(load, name)
         bar(0.2, desc="Filling and scoring")
-        results = comparison(truth, mask, {name: inpainter, "Telea": telea})
+        results = comparison(truth, mask, {name: inpainter, "Telea": telea, "Harmonic": harmonic})
         hole = truth.copy()
         hole[mask] = mask_layer(mask)[mask][:, :3]
         shown = {"Hole": hole, "Truth": truth} | {method: filled for method, (filled, _) in results.items()}

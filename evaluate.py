@@ -2,8 +2,8 @@
 
 The baselines, and a model beside them, on the 256-pixel centre crops of a folder or a tar of photos:
 
-    python evaluate.py --images photos --masks free-form:0.1-0.5 --methods telea,ns,biharmonic --output runs/a
-    python evaluate.py --images val.tar --masks thin:0.05-0.2 --methods telea,ns,pconv-carafe --output runs/b
+    python evaluate.py --images photos --masks free-form:0.1-0.5 --methods telea,ns,harmonic --output runs/a
+    python evaluate.py --images val.tar --masks thin:0.05-0.2 --methods harmonic,pconv-carafe --output runs/b
 
 With masks of your own, which pair with the photos by file stem, or drawn at random from a folder:
 
@@ -16,9 +16,9 @@ With another program's results: write the crops (holes painted grey) and masks, 
     inpaint run --image runs/inputs/images --mask runs/inputs/masks --output runs/mine
     python evaluate.py --images photos --masks box --methods telea,mine=runs/mine --output runs/e
 
-OUTPUT receives results.json, table.md (the same numbers) and sheet.png. Set the number of CPU threads from
-outside, for example OMP_NUM_THREADS=2. The exit code is 1 where a photo or a mask could not be read and was
-left out, 2 where there is no report, 130 after Ctrl-C.
+OUTPUT receives results.json, table.md (the same numbers, and what each method gains over the best baseline)
+and sheet.png. Set the number of CPU threads from outside, for example OMP_NUM_THREADS=2. The exit code is 1
+where a photo or a mask could not be read and was left out, 2 where there is no report, 130 after Ctrl-C.
 """
 
 import argparse

@@ -6,8 +6,9 @@ the same character and, on average, the same hole ratio at every size.
 
 ``ratio=(low, high)`` asks for a hole that covers between ``low`` and ``high`` of the picture. The wanted
 coverage is drawn uniformly from that range, shapes are added until it is reached, and the last shape is
-shrunk to fit. The range is always met when some whole number of pixels lies in it; on pictures so small
-that none does (0.1-0.5 of a 1×1 picture), the pixel count nearest to the range is taken, which may be none.
+shrunk to fit; objects are drawn at the size that it takes. The range is always met when some whole number of
+pixels lies in it; on pictures so small that none does (0.1-0.5 of a 1×1 picture), the pixel count nearest to
+the range is taken, which may be none.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ REFERENCE_SIDE = 512
 _MOST_STROKES = 1000
 _BISECTIONS = 7
 _REDRAWS = 10
+
+_SHIFT = 4  # bits after the point in the corners that OpenCV's polygons are given
+_WAVES = np.arange(2, 6)  # how many waves fit around an outline: one would only move it, many would fray it
+_ANGLES = np.linspace(0, 2 * math.pi, 64, endpoint=False)
 
 
 def generator_for(*keys: int | str) -> np.random.Generator:
@@ -82,7 +87,30 @@ class _Box:
         canvas[top : top + height, left : left + width] = 1
 
 
-_Shape = _Segment | _Box
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """A body with lobes, each inside a smooth outline around its own centre; shrinks about the body's centre.
+
+    The centres of the lobes lie on the body and in the picture, and every outline can be seen whole from its
+    centre. So the blob is one piece, whatever the picture's border cuts off.
+    """
+
+    centres: np.ndarray  # [lobes, 2], x and y in pixels; the first is the body's
+    outlines: np.ndarray  # [lobes, points, 2], x and y relative to the centre
+
+    def paint(self, canvas: np.ndarray, scale: float = 1.0) -> None:
+        centres = self.centres[0] + scale * (self.centres - self.centres[0])
+        points = centres[:, None] + scale * self.outlines
+        # One by one: where two polygons of one call overlap, OpenCV leaves a hole.
+        for polygon in np.rint(points * 2**_SHIFT).astype(np.int32):
+            cv2.fillPoly(canvas, [polygon], 1, shift=_SHIFT)
+
+    def grown(self, scale: float) -> _Blob:
+        """The same blob with larger outlines around the same centres, which covers it wherever it is cut."""
+        return _Blob(self.centres, scale * self.outlines)
+
+
+_Shape = _Segment | _Box | _Blob
 _Strokes = Iterator[Sequence[_Shape]]
 
 
@@ -149,6 +177,53 @@ def _boxes(rng: np.random.Generator, height: int, width: int, side: Ratio, margi
         yield [_Box(left, top, box_width, box_height)]
 
 
+def _blobs(rng: np.random.Generator, height: int, width: int, areas: Sequence[float]) -> _Strokes:
+    """Blobs of about these areas in pixels, one a stroke; after them the last one, larger every time."""
+    for area in areas:
+        blob = _blob(rng, height, width, area)
+        yield [blob]
+    while True:
+        blob = blob.grown(1.25)
+        yield [blob]
+
+
+def _blob(rng: np.random.Generator, height: int, width: int, area: float) -> _Blob:
+    """A blob inside the picture, or one time in eight across its border, as things are that stand there."""
+    lobes = int(rng.choice(4, p=(0.4, 0.3, 0.2, 0.1)))
+    sizes = np.append(1.0, rng.uniform(0.35, 0.7, lobes))
+    heights = rng.normal(0, 0.4, (lobes + 1, 1, len(_WAVES))) / _WAVES**1.5
+    phases = rng.uniform(0, 2 * math.pi, (lobes + 1, len(_WAVES), 1))
+    swell = heights @ np.cos(_WAVES[:, None] * _ANGLES + phases)  # [lobes + 1, 1, points]
+    radii = sizes[:, None] * np.exp(swell[:, 0])
+    outlines = radii[..., None] * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1)
+    # The body is up to three times as long as it is wide, lobes up to twice: a brush paints no spikes.
+    stretch = np.sqrt(np.array([3] + lobes * [2]) ** rng.random(lobes + 1))[:, None, None]
+    outlines *= np.concatenate([stretch, 1 / stretch], -1)
+    turns = rng.uniform(0, math.pi, lobes + 1)
+    cosines, sines = np.cos(turns), np.sin(turns)
+    outlines = outlines @ np.stack([np.stack([cosines, sines], -1), np.stack([-sines, cosines], -1)], 1)
+    # Lobes sit on the body, short of its rim.
+    centres = outlines[0, rng.integers(len(_ANGLES), size=lobes + 1)] * rng.uniform(0.6, 0.9, (lobes + 1, 1))
+    centres[0] = 0
+
+    # About half of a lobe lies on the body or on other lobes.
+    drawn = [cv2.contourArea(outline.astype(np.float32)) for outline in outlines]
+    zoom = math.sqrt(area / (drawn[0] + sum(drawn[1:]) / 2))
+    size = np.array([width, height])
+    points = zoom * (centres[:, None] + outlines)
+    extent = np.ptp(points.reshape(-1, 2), axis=0)
+    # What is too long for the picture is pressed into it and gets wider for that.
+    room = size / extent
+    press = np.minimum(room, 1 / np.minimum(room, 1)[::-1]) * zoom
+    centres, outlines = press * centres, press * outlines
+
+    points = (centres[:, None] + outlines).reshape(-1, 2)
+    start, extent = points.min(axis=0), np.ptp(points, axis=0)
+    beyond = extent / 2 if rng.random() < 1 / 8 else 0.0
+    place = -beyond + rng.random(2) * (size - extent + 2 * beyond) - start
+    return _Blob(np.clip(place + centres - 0.5, 0, size - 1), outlines)
+
+
 def _compose(
     rng: np.random.Generator,
     height: int,
@@ -167,6 +242,11 @@ def _compose(
 
     low, high = _pixel_range(ratio, height * width)
     target = _draw_target(rng, ratio, low, high, height * width)
+    return _cover(canvas, strokes, target, low, high)
+
+
+def _cover(canvas: np.ndarray, strokes: _Strokes, target: int, low: int, high: int) -> np.ndarray:
+    """Paint strokes on an empty canvas until about ``target`` pixels, ``low`` to ``high``, are covered."""
     if target == 0:
         return canvas.view(bool)
     for shape in itertools.chain.from_iterable(itertools.islice(strokes, _MOST_STROKES)):
@@ -293,6 +373,45 @@ def box(
     """
     _check_size(height, width)
     return _compose(rng, height, width, _boxes(rng, height, width, side, margin), boxes, ratio)
+
+
+def objects(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    *,
+    ratio: Ratio | None = None,
+    shapes: tuple[int, int] = (1, 3),
+    size: Ratio = (96.0, 288.0),
+) -> np.ndarray:
+    """Draw holes as people paint them over things they want removed: large, smooth and in one piece each.
+
+    The fewest shapes are the most frequent number: of one to three, one comes in seven masks out of ten. With
+    a ``ratio`` they share the wanted coverage, so that a large hole is a large shape and not many small ones.
+
+    Args:
+        rng: the source of all randomness.
+        height: rows of the mask.
+        width: columns of the mask.
+        ratio: wanted hole ratio, low and high; None paints shapes of the given size whatever they cover.
+        shapes: fewest and most shapes; where they overlap, one piece is seen.
+        size: smallest and largest diameter of a disc of a shape's area, pixels at 512×512; unused with a
+            ``ratio``.
+
+    Returns:
+        bool ``H×W``, True in the hole.
+    """
+    _check_size(height, width)
+    number = min(shapes[0] + int(rng.geometric(0.7)) - 1, shapes[1])
+    if ratio is None:
+        diameters = _unit(height, width) * rng.uniform(*size, number)
+        blobs = _blobs(rng, height, width, (math.pi / 4 * diameters**2).tolist())
+        return _compose(rng, height, width, blobs, (number, number), None)
+    low, high = _pixel_range(ratio, height * width)
+    target = _draw_target(rng, ratio, low, high, height * width)
+    shares = rng.uniform(1, 3, number)
+    blobs = _blobs(rng, height, width, (target * shares / shares.sum()).tolist())
+    return _cover(np.zeros((height, width), np.uint8), blobs, target, low, high)
 
 
 def random_walk(
@@ -552,6 +671,7 @@ class MaskFolder:
 _GENERATORS: dict[str, Callable[..., np.ndarray]] = {
     "free-form": free_form,
     "box": box,
+    "object": objects,
     "random-walk": random_walk,
     "thin": lama_thin,
     "medium": lama_medium,
@@ -638,8 +758,8 @@ class MaskRecipe:
 def parse_recipe(text: str) -> MaskRecipe:
     """Read a mask recipe such as ``free-form:0.1-0.5*3+thin:0.05-0.2*1``.
 
-    Kinds: ``free-form``, ``box``, ``random-walk``, ``thin``, ``medium``, ``thick`` (the last three are
-    LaMa's), each with an optional wanted hole ratio; ``folder:PATH`` draws a ready mask,
+    Kinds: ``free-form``, ``box``, ``object``, ``random-walk``, ``thin``, ``medium``, ``thick`` (the last
+    three are LaMa's), each with an optional wanted hole ratio; ``folder:PATH`` draws a ready mask,
     ``folder-inverted:PATH`` one whose black pixels are the hole. Sources joined by ``+`` are drawn at random
     by weight (``*3``; 1 if not given).
 

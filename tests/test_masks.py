@@ -17,7 +17,7 @@ from inpaint import masks
 from inpaint.images import ImageError
 from inpaint.masks import MaskFolder, generator_for, parse_recipe
 
-KINDS = ["free-form", "box", "random-walk", "thin", "medium", "thick"]
+KINDS = ["free-form", "box", "object", "random-walk", "thin", "medium", "thick"]
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:
@@ -166,6 +166,58 @@ def test_one_box_is_a_filled_rectangle_within_its_settings():
         assert 30 <= len(columns) <= 150
         assert min(rows[0], columns[0]) >= 10
         assert max(rows[-1], columns[-1]) <= 501
+
+
+@pytest.mark.parametrize("ratio", [None, (0.02, 0.05), (0.1, 0.5), (0.6, 0.9)])
+@pytest.mark.parametrize("size", [(128, 128), (61, 200), (301, 97)])
+def test_an_object_is_one_piece(ratio, size):
+    for seed in range(60):
+        mask = masks.objects(generator_for("piece", seed), *size, ratio=ratio, shapes=(1, 1))
+        assert label(mask).max() == 1
+
+
+def test_objects_are_few_and_mostly_one():
+    drawn = [parse_recipe("object:0.05-0.3")(generator_for("few", seed), 128, 128) for seed in range(200)]
+    pieces = Counter(int(label(mask).max()) for mask in drawn)
+    assert set(pieces) == {1, 2, 3}
+    assert pieces[1] > 120
+
+
+def test_objects_are_thicker_than_strokes_of_the_same_coverage():
+    def thickness(kind: str) -> float:
+        drawn = (parse_recipe(f"{kind}:0.2-0.3")(generator_for(kind, seed), 128, 128) for seed in range(60))
+        return float(np.median([distance_transform_edt(np.pad(mask, 1)).max() for mask in drawn]))
+
+    # A disc of a quarter of the picture has a radius of 36 pixels.
+    assert thickness("object") > 1.4 * thickness("free-form")
+    assert thickness("object") > 22
+
+
+def test_objects_stand_in_the_picture_and_only_some_are_cut_by_its_border():
+    drawn = [parse_recipe("object:0.05-0.2")(generator_for("in", seed), 128, 128) for seed in range(200)]
+    rims = [int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()) for mask in drawn]
+    assert np.mean(np.array(rims) > 16) < 0.2
+    assert any(rim > 16 for rim in rims)
+    # They keep to no part of it; only the corners are seldom reached.
+    assert np.any(drawn, axis=0).mean() > 0.95
+
+
+def test_objects_have_one_outline_at_every_size():
+    recipe = parse_recipe("object:0.2-0.2")
+    for seed in range(20):
+        small, large = (recipe(generator_for("size", seed), side, side) for side in (100, 300))
+        assert (np.kron(small, np.ones((3, 3), bool)) != large).mean() < 0.02
+
+
+def test_an_object_has_the_size_it_was_given():
+    shares = [
+        masks.objects(generator_for(seed), 256, 256, shapes=(1, 1), size=(200.0, 200.0)).mean()
+        for seed in range(100)
+    ]
+    disc = np.pi / 4 * (200 / 512) ** 2
+    # Those at the border are cut, and how much of a lobe lies on the body is guessed.
+    assert abs(np.median(shares) - disc) < 0.1 * disc
+    assert max(shares) < 1.4 * disc
 
 
 @pytest.mark.parametrize("ratio", [None, (0.2, 0.3)])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from inpaint.evaluation.baselines import METHODS
 from inpaint.evaluation.protocol import METRICS, Case, SheetRow
 from inpaint.images import write_atomically
 
@@ -78,7 +79,7 @@ def export_cases(cases: Iterable[Case], folder: Path) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Write results as Markdown: what was measured, a table of all images, and one per bin of hole ratio."""
+    """Write results as Markdown: what was measured, a table of all images, `gains`, a table per bin."""
     protocol, methods = results["protocol"], results["methods"]
     parts = [
         f"{protocol['image_count']} images of {protocol['images']}, {protocol['size']}×{protocol['size']} "
@@ -87,6 +88,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"CPU threads: {protocol['threads']}.",
         _table(methods),
     ]
+    if verdict := gains({name: entry["psnr"] for name, entry in methods.items()}):
+        parts.append(verdict)
     bins = list(dict.fromkeys(name for entry in methods.values() for name in entry["by_hole_ratio"]))
     for name in sorted(bins):
         members = {method: entry["by_hole_ratio"][name] for method, entry in methods.items()}
@@ -98,6 +101,21 @@ def markdown(results: Mapping[str, Any]) -> str:
     if broken_masks := protocol.get("broken_masks"):
         parts.append(f"Masks passed over because they could not be read: {', '.join(broken_masks)}.")
     return "\n\n".join(parts) + "\n"
+
+
+def gains(psnr: Mapping[str, float]) -> str:
+    """Say in one line what each other method gains over the best baseline, given dB by method.
+
+    Empty where no baseline or nothing but baselines was scored.
+    """
+    baselines = [name for name in psnr if name in METHODS]
+    others = [name for name in psnr if name not in METHODS]
+    if not baselines or not others:
+        return ""
+    best = max(baselines, key=lambda name: psnr[name])
+    rank = "the best of the baselines" if len(baselines) > 1 else "the only baseline that was scored"
+    gained = ", ".join(f"{name}: {psnr[name] - psnr[best]:+.2f} dB" for name in others)
+    return f"{gained} over {best}, {rank}."
 
 
 def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from inpaint.evaluation.protocol import Case, SheetRow, evaluate
 from inpaint.evaluation.report import (
     HEADINGS,
     export_cases,
+    gains,
     markdown,
     picture_sheet,
     write_report,
@@ -87,6 +88,30 @@ def test_json_and_markdown_hold_the_same_numbers(evaluation, tmp_path):
                 decimals = len(shown.partition(".")[2])
                 assert float(shown) == pytest.approx(numbers[key], abs=0.5 * 10**-decimals + 1e-12)
     assert sum(entry["count"] for entry in results["methods"]["grey"]["by_hole_ratio"].values()) == 4
+
+
+def test_gains_are_over_the_best_baseline():
+    psnr = {"telea": 23.0, "mine": 24.48, "harmonic": 24.0, "ns": 23.5, "runs/other": 23.875}
+    assert gains(psnr) == "mine: +0.48 dB, runs/other: -0.12 dB over harmonic, the best of the baselines."
+    # The best on these pictures, not one that is the best on others.
+    assert gains({"harmonic": 20.0, "biharmonic": 21.0, "mine": 22.0}) == (
+        "mine: +1.00 dB over biharmonic, the best of the baselines."
+    )
+    assert gains({"telea": 20.0, "mine": 22.5}) == (
+        "mine: +2.50 dB over telea, the only baseline that was scored."
+    )
+    assert gains({"telea": 20.0, "ns": 21.0}) == gains({"mine": 20.0, "other": 21.0}) == gains({}) == ""
+
+
+def test_gains_stand_below_the_table_of_all_images(evaluation):
+    results = results_of(evaluation)
+    assert " dB over " not in markdown(results)  # there is no baseline
+    results["methods"] = {"grey": results["methods"]["grey"], "telea": results["methods"]["white"]}
+    gain = results["methods"]["grey"]["psnr"] - results["methods"]["telea"]["psnr"]
+    blocks = markdown(results).split("\n\n")
+    assert blocks[1].startswith("| method |")
+    assert blocks[2] == f"grey: {gain:+.2f} dB over telea, the only baseline that was scored."
+    assert markdown(results).count(" dB over ") == 1
 
 
 def test_reasons_are_in_the_markdown(evaluation):
