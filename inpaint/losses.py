@@ -21,6 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from inpaint.layers import halved
+
 # One grey level squared: below a mean squared error of about one level, an image is as good as exact in 8
 # bits, and its logarithm must not draw the gradient away from images that still have visible errors.
 LOG_MSE_EPSILON = (1 / 255) ** 2
@@ -283,6 +285,9 @@ class LossWeights:
     # Not in the paper: Global&Local's own term, and one that serves where the goal is the PSNR itself.
     hole_mse: float = _weight(0.0, "squared error in the hole")
     log_mse: float = _weight(0.0, "logarithm of each composite's mean squared error: PSNR, as a loss")
+    coarser: float = _weight(
+        0.0, "the hole and log_mse terms once more at each coarser octave; for networks that fill by octaves"
+    )
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -290,7 +295,7 @@ class LossWeights:
                 raise ValueError(
                     f"the weight of the loss term {name} must be finite and not negative, got {value}"
                 )
-        if not any(vars(self).values()):
+        if not any(value for name, value in vars(self).items() if name != "coarser"):
             raise ValueError("all loss weights are 0: there would be nothing to train")
 
     @property
@@ -302,7 +307,8 @@ class LossWeights:
 class InpaintingLoss(nn.Module):
     """The weighted sum of the terms, with the value of each.
 
-    `forward(prediction, image, mask)` takes `[N, 3, H, W]`, `[N, 3, H, W]` and `[N, 1, H, W]` and returns the
+    `forward(prediction, image, mask, coarser)` takes `[N, 3, H, W]`, `[N, 3, H, W]` and `[N, 1, H, W]`, and the
+    predictions of coarser octaves, sizes halved upwards, which are compared with the reduced image. It returns the
     scalar to minimise and a dict of the unweighted terms (detached scalars on the same device, no
     synchronisation). `autocast` makes the context in which the backbone runs; the rest is float32. Raises
     ValueError when a weighted term needs a backbone and there is none.
@@ -323,7 +329,9 @@ class InpaintingLoss(nn.Module):
         self.backbone = backbone if self.weights.needs_backbone else None
         self.autocast = autocast
 
-    def forward(self, prediction: Tensor, image: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, prediction: Tensor, image: Tensor, mask: Tensor, coarser: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its unweighted terms; see the class."""
         prediction, image, mask = prediction.float(), image.float(), mask.float()
         weights = self.weights
@@ -341,8 +349,23 @@ class InpaintingLoss(nn.Module):
             terms["hole_mse"] = hole_mse(prediction, image, mask)
         if weights.log_mse:
             terms["log_mse"] = log_mse(filled, image)
+        if weights.coarser and coarser:
+            terms["coarser"] = self._coarser_octaves(coarser, image, mask)
         loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}
+
+    def _coarser_octaves(self, predictions: Sequence[Tensor], image: Tensor, mask: Tensor) -> Tensor:
+        """The sum over the octaves. What can be known of a wide hole is told apart only when it is small."""
+        total = image.new_zeros(())
+        for prediction in predictions:
+            image, mask = halved(image), halved(mask)
+            hole = (mask > 0).float()
+            if self.weights.hole:
+                total = total + self.weights.hole * hole_l1(prediction.float(), image, hole)
+            if self.weights.log_mse:
+                filled = composite(prediction.float(), image, hole)
+                total = total + self.weights.log_mse * log_mse(filled, image)
+        return total
 
     def _feature_terms(self, prediction: Tensor, filled: Tensor, image: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():

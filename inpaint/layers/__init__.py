@@ -3,7 +3,7 @@
 from .directional import LINE_FEATURES, LINES, directional_candidates
 from .norm import ChannelNorm
 from .partial_conv import Hole, PartialConv2d
-from .push_pull import push_pull
+from .push_pull import coarsest_fill, halved, known_averages, push_pull, raised
 from .upsample import UPSAMPLERS, CarafeUpsample, Upsampler, build_upsampler
 
 __all__ = [
@@ -16,6 +16,10 @@ __all__ = [
     "PartialConv2d",
     "Upsampler",
     "build_upsampler",
+    "coarsest_fill",
     "directional_candidates",
+    "halved",
+    "known_averages",
     "push_pull",
+    "raised",
 ]

@@ -32,24 +32,52 @@ def push_pull(image: Tensor, valid: Tensor) -> Tensor:
         known pixel.
     """
     with torch.autocast(image.device.type, enabled=False):
-        known = (valid > 0).float().contiguous()
-        colour = torch.where(
-            known > 0, image.float(), 0
-        ).contiguous()  # planes: quicker to average than pixels
-        levels = [(colour, known)]
-        while max(colour.shape[-2:]) > 1:
-            sums = F.avg_pool2d(colour, 2, ceil_mode=True, divisor_override=1)
-            count = F.avg_pool2d(known, 2, ceil_mode=True, divisor_override=1)
-            colour, known = sums / count.clamp(min=1), count.clamp(max=1)
-            levels.append((colour, known))
-        fill = torch.where(known > 0, colour, 0.5)
+        levels = known_averages(image, valid)
+        fill = coarsest_fill(*levels[-1])
         for colour, known in reversed(levels[:-1]):
-            fill = F.interpolate(fill, size=colour.shape[-2:], mode="bilinear", align_corners=False)
-            fill = _relax(torch.lerp(colour, fill, 1 - known), 1 - known)
+            fill = raised(fill, colour, known)
         return fill
 
 
-def _relax(fill: Tensor, unknown: Tensor) -> Tensor:
+def known_averages(image: Tensor, valid: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The pull: what is known at full size, half of it, and so on down to one pixel.
+
+    Args:
+        image: [N, C, H, W]; what it holds where valid is 0 is never read into a product.
+        valid: [N, 1, H, W], 0 or 1.
+
+    Returns:
+        for each size, fine to coarse, colour [N, C, h, w] float32, the mean of the known pixels under each
+        (0 where there is none), and known [N, 1, h, w], 1 where there is one. Sizes are halved upwards.
+    """
+    known = (valid > 0).float().contiguous()
+    colour = torch.where(known > 0, image.float(), 0).contiguous()  # planes: quicker to average than pixels
+    levels = [(colour, known)]
+    while max(colour.shape[-2:]) > 1:
+        sums = F.avg_pool2d(colour, 2, ceil_mode=True, divisor_override=1)
+        count = F.avg_pool2d(known, 2, ceil_mode=True, divisor_override=1)
+        colour, known = sums / count.clamp(min=1), count.clamp(max=1)
+        levels.append((colour, known))
+    return levels
+
+
+def halved(x: Tensor) -> Tensor:
+    """Means of 2×2 pixels, [N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉]; an odd last row or column is kept."""
+    return F.avg_pool2d(x, 2, ceil_mode=True)
+
+
+def coarsest_fill(colour: Tensor, known: Tensor) -> Tensor:
+    """What the push begins with: the mean of all that is known, 0.5 where nothing is."""
+    return torch.where(known > 0, colour, 0.5)
+
+
+def raised(fill: Tensor, colour: Tensor, known: Tensor, sweeps: int = _SWEEPS) -> Tensor:
+    """One push: bring a fill up to the next size of `known_averages`, and relax it towards the membrane."""
+    fill = F.interpolate(fill, size=colour.shape[-2:], mode="bilinear", align_corners=False)
+    return _relax(torch.lerp(colour, fill, 1 - known), 1 - known, sweeps)
+
+
+def _relax(fill: Tensor, unknown: Tensor, sweeps: int) -> Tensor:
     """Sweeps the unknown pixels towards the mean of their neighbours, by Chebyshev semi-iteration.
 
     Golub and Varga, Numerische Mathematik 3, 1961: each sweep goes ω times as far as a plain one would from
@@ -57,7 +85,7 @@ def _relax(fill: Tensor, unknown: Tensor) -> Tensor:
     """
     lowest, highest = fill.amin((2, 3), keepdim=True), fill.amax((2, 3), keepdim=True)
     before, omega = fill, 1.0
-    for sweep in range(_SWEEPS):
+    for sweep in range(sweeps):
         mean = F.avg_pool2d(fill, 3, stride=1, padding=1, count_include_pad=False)
         if sweep > 0:
             omega = 1 / (1 - _SPECTRAL_RADIUS**2 * (0.5 if sweep == 1 else omega / 4))

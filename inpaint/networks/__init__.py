@@ -16,6 +16,7 @@ from torch import nn
 from .discriminators import GlobalLocalDiscriminator, PatchDiscriminator
 from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
+from .pyramid_unet import PyramidUNet, PyramidUNetConfig
 
 __all__ = [
     "PRESETS",
@@ -25,16 +26,21 @@ __all__ = [
     "PartialConvUNet",
     "PartialConvUNetConfig",
     "PatchDiscriminator",
+    "PyramidUNet",
+    "PyramidUNetConfig",
     "build_network",
 ]
 
 _NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "GlobalLocal": (GlobalLocal, GlobalLocalConfig),
     "PartialConvUNet": (PartialConvUNet, PartialConvUNetConfig),
+    "PyramidUNet": (PyramidUNet, PyramidUNetConfig),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # What is released: small enough for a laptop, with the head start.
+    # What is released: one small Partial Conv U-Net for all octaves of a picture.
+    "pyramid-unet": {"network": "PyramidUNet"},
+    # One Partial Conv U-Net with a head start: a membrane and straight continuations.
     "pconv-unet": {"network": "PartialConvUNet"},
     # Liu et al.'s layers: seven halvings at 512 channels, batch normalisation, no blocks, the picture itself.
     "pconv-unet-paper": {
@@ -68,5 +74,9 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := sorted(set(settings) - known):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    lists_as_tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-    return network(config_class(**lists_as_tuples))
+    return network(config_class(**{key: _as_tuples(value) for key, value in settings.items()}))
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at any depth."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value

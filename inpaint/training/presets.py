@@ -12,16 +12,19 @@ from typing import Any
 # Per-pixel terms alone: no ImageNet network is needed.
 _PIXELS = {"perceptual": 0.0, "style": 0.0, "tv": 0.0}
 _HOLES = "free-form:0.1-0.5*6+thin:0.05-0.2*2+box:0.05-0.3*1"
+# As people paint them: wide strokes, boxes and things that are to go, and now and then a scratch.
+_WIDE_HOLES = "free-form:0.1-0.5*3+object:0.05-0.4*2+box:0.05-0.4*2+thin:0.05-0.2*1"
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # The released model: as near to the photo as can be, wide holes soft.
+    # The released model: as near to the photo as can be. Small pictures will do, because all octaves share
+    # their weights; some of twice the size at the end.
     "pconv-carafe": {
-        "network": "pconv-unet",
-        "schedule": "128x16:9000,256x8:5000",
-        "masks": _HOLES,
-        "lr": 1e-3,
-        "warmup": 100,
-        "loss": {**_PIXELS, "valid": 0.1, "hole": 2.0, "log_mse": 0.4},
+        "network": "pyramid-unet",
+        "schedule": "64x32:30000,128x8:4000",
+        "masks": _WIDE_HOLES,
+        "lr": 2e-3,
+        "warmup": 200,
+        "loss": {**_PIXELS, "valid": 0.0, "hole": 2.0, "log_mse": 0.4, "coarser": 0.5},
     },
     # Finishes a network of the preset above, given as --init, against a patch discriminator: sharper wide
     # holes for some of the PSNR. The feature term holds it to what photos look like: without it, and with a

@@ -153,6 +153,12 @@ class Trainer:
         self._checkpoints = self._output / "checkpoints"
         self._trained_seconds = 0.0
         check_compiler(settings, world.device)
+        self._octaves = settings.loss.coarser > 0
+        if self._octaves and not getattr(network, "gives_octaves", False):
+            raise ValueError(
+                f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, such as "
+                f"--network pyramid-unet; {settings.network} does not: set it to 0"
+            )
         check_sizes(settings, int(network.stride), world.size)  # type: ignore[arg-type]
         if settings.checkpoint_format == "sharded":
             check_sharding()
@@ -298,8 +304,8 @@ class Trainer:
             with nullcontext() if number == len(parts) else without_sum(self._wrapped):
                 with self._autocast():
                     # The network ignores the hole by construction; without the truth there, it has no choice.
-                    prediction = self._model(image * (1 - mask), mask)
-                loss, terms = self._loss(prediction, image, mask)
+                    prediction, *coarser = self._predict(image * (1 - mask), mask)
+                loss, terms = self._loss(prediction, image, mask, coarser)
                 if self.adversary is not None:
                     filled = composite(prediction.float(), image, mask)
                     fills.append(filled.detach())
@@ -310,6 +316,10 @@ class Trainer:
                     (loss / len(parts)).backward()
             self._add(numbers, {"total": loss, **terms})
         return fills, numbers
+
+    def _predict(self, image: Tensor, mask: Tensor) -> list[Tensor]:
+        """The prediction and, where they are charged for, those of the coarser octaves."""
+        return self._model(image, mask, True) if self._octaves else [self._model(image, mask)]
 
     def _update_network(self, step: int, rate: float) -> dict[str, Tensor]:
         """Use up the gradients at that learning rate; the norms that they had, as curves name them."""

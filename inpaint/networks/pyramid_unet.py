@@ -1,0 +1,325 @@
+"""A Partial Conv U-Net with CARAFE that works its way from a picture's coarsest octave to its finest.
+
+A wide hole has to be judged from afar and a narrow one from nearby. A U-Net learns the first in its deep half
+and the second in its shallow one, each from few examples. Photographs look alike at every scale, so here one
+small U-Net does all octaves with the same weights: at a sixteenth of the size, at an eighth, and so on it
+corrects a smooth fill of the hole, and what it made is where the next octave starts. Every picture trains it
+at every octave, and it may be trained on small pictures and used on large ones.
+
+The U-Net is that of Liu et al., ECCV 2018, with CARAFE (Wang et al., ICCV 2019) in its decoder. Its `valid`
+is soft: 1 where the photo is known, `confidence` where the fill stands in for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import (
+    CarafeUpsample,
+    ChannelNorm,
+    Hole,
+    PartialConv2d,
+    build_upsampler,
+    coarsest_fill,
+    halved,
+    known_averages,
+    raised,
+)
+from .inputs import check_inputs
+
+
+@dataclass(frozen=True)
+class PyramidUNetConfig:
+    """The sizes and choices of a `PyramidUNet`. All of it is JSON."""
+
+    # Output channels of the encoder's layers, each of which halves the octave's size.
+    widths: tuple[int, ...] = (32, 64, 128)
+    kernel_sizes: tuple[int, ...] = (5, 3, 3)
+    # Output channels of the decoder's levels, coarse to fine; one fewer, since the last level is the head's.
+    decoder_widths: tuple[int, ...] = (64, 24)
+    # Channels that the head makes at the octave's full size. The next octave gets them as they are.
+    head_width: int = 16
+    # Dilations of the residual blocks after each of the encoder's and of the decoder's levels.
+    encoder_blocks: tuple[tuple[int, ...], ...] = ((), (1,), (1, 2, 1))
+    decoder_blocks: tuple[tuple[int, ...], ...] = ((1, 1), ())
+    upsampler: str = "carafe"
+    compressed_channels: int = 64  # CARAFE's C_m, at most half of the channels that it compresses
+    # What `valid` is in the hole, where the fill from the coarser octave stands in for the photo. With 1 the
+    # encoder takes it for as good as the photo, with 0 it sees the photo alone.
+    confidence: float = 0.5
+    # Octaves whose longer side has fewer pixels are left to the smooth fill.
+    smallest: int = 16
+    # Sweeps towards the membrane at each octave: half of what the smooth fill alone takes, because the
+    # U-Net goes on from there.
+    sweeps: int = 6
+
+
+class PyramidUNet(nn.Module):
+    """Fills coarse to fine, one octave at a time, with the same U-Net at each.
+
+    Pixels in the hole of the input influence nothing. `octaves(image, mask)` gives the fills of all octaves,
+    which training compares with the reduced truth.
+    """
+
+    def __init__(self, config: PyramidUNetConfig | None = None) -> None:
+        super().__init__()
+        self.settings = config or PyramidUNetConfig()
+        _check(self.settings)
+        settings, widths = self.settings, self.settings.widths
+        self.stride = 2 ** len(widths)
+        self.gives_octaves = True
+
+        self.encoder = nn.ModuleList()
+        channels = 4
+        for width, kernel_size, blocks in zip(
+            widths, settings.kernel_sizes, settings.encoder_blocks, strict=True
+        ):
+            conv = PartialConv2d(channels, width, kernel_size, stride=2, padding=kernel_size // 2)
+            self.encoder.append(_Refined(conv, blocks))
+            channels = width
+        self.decoder = nn.ModuleList()
+        skips = widths[-2::-1]
+        for level, (width, blocks) in enumerate(
+            zip(settings.decoder_widths, settings.decoder_blocks, strict=True)
+        ):
+            # The last of them works at the size of the coarser octave, and gets what that one's head made.
+            handed_down = settings.head_width if level == len(skips) - 1 else 0
+            others = skips[level] + 4 + handed_down
+            self.decoder.append(_DecoderLevel(channels, others, width, settings, blocks))
+            channels = width
+        # The coarser octave's fill rides up through the head's kernels, beside the features.
+        self.head = _Head(channels + 3, 4, settings)
+        self.to_image = nn.Conv2d(settings.head_width, 3, 3, padding=1)
+        nn.init.normal_(self.to_image.weight, std=1e-2)  # begin at the smooth fill
+        nn.init.zeros_(self.to_image.bias)  # type: ignore[arg-type]
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """JSON-able; `inpaint.networks.build_network(config)` rebuilds the network."""
+        return {"network": "PyramidUNet", **dataclasses.asdict(self.settings)}
+
+    def forward(self, image: Tensor, mask: Tensor, all_octaves: bool = False) -> Tensor | list[Tensor]:
+        """Predicts the whole picture; compositing is the caller's.
+
+        Args:
+            image: [N, 3, H, W] in [0, 1]; H and W multiples of `stride`; what the hole holds is never used.
+            mask: [N, 1, H, W], 1 (True) = hole.
+            all_octaves: give the fills of all octaves that the U-Net worked at.
+
+        Returns:
+            [N, 3, H, W] float32, not clamped; of all octaves a list, fine to coarse, whose sizes are halved
+            upwards. An octave takes the coarser one's fill as it is: gradients reach that octave through what
+            its head hands on.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        check_inputs("PyramidUNet", image, mask, self.stride)
+        valid = 1 - mask.float()
+        with torch.autocast(image.device.type, enabled=False):
+            levels = known_averages(image, valid)
+        shares = [valid]  # of each pixel, how much is known
+        for _ in levels[1:]:
+            shares.append(halved(shares[-1]))
+        fill = coarsest_fill(*levels[-1])
+        handed_down: Tensor | None = None
+        fills: list[Tensor] = []
+        for (colour, known), share in zip(levels[-2::-1], shares[-2::-1], strict=True):
+            coarse = fill.detach()
+            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+                fill = raised(coarse, colour, known, self.settings.sweeps)
+            if max(fill.shape[-2:]) >= self.settings.smallest:
+                residual, handed_down = self._octave(fill, share, coarse, handed_down)
+                fill = fill + (1 - share) * residual
+                fills.append(fill)
+        if all_octaves:
+            return fills[::-1] or [fill]
+        return fill
+
+    def _octave(
+        self, smooth: Tensor, share: Tensor, coarse: Tensor, handed_down: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """One octave: what to add to the smooth fill [N, 3, h, w] float32, and what the head made.
+
+        Sizes that the U-Net cannot halve often enough are padded with what valid calls unknown.
+        """
+        n, _, h, w = smooth.shape
+        x = torch.cat([2 * smooth - 1, share], 1)
+        v = share + self.settings.confidence * (1 - share)
+        x, v = _padded(x, self.stride, "replicate"), _padded(v, self.stride, "constant")
+        size = x.shape[-2] // 2, x.shape[-1] // 2
+        coarse = _padded_to(2 * coarse - 1, size, "replicate")
+        if handed_down is None:
+            handed_down = x.new_zeros(n, self.settings.head_width, *size)
+        handed_down = _padded_to(handed_down, size, "constant")
+        x = x.contiguous(memory_format=torch.channels_last)
+
+        given = x  # the smooth fill and how much is known, at every size
+        skips = [(x, v, given)]
+        for level in self.encoder:
+            x, v = level(x, v, Hole.ZERO)
+            given = F.avg_pool2d(given, 2)
+            skips.append((x, v, given))
+        skips.pop()
+        for number, level in enumerate(self.decoder, 1):
+            skip, skip_v, given = skips.pop()
+            whole = torch.ones_like(skip_v)
+            parts, valids = [skip, given], [skip_v, whole]
+            if number == len(self.decoder):
+                parts, valids = [*parts, handed_down], [*valids, whole]
+            x, v = level(x, v, parts, valids)
+        skip, skip_v, _ = skips.pop()
+        x = torch.cat([x, coarse.to(x.dtype)], 1)
+        x, v = self.head(x, v, [skip], [torch.ones_like(skip_v)])
+        return self.to_image(x).float()[..., :h, :w] / 2, x[..., :h, :w]
+
+
+def _padded(x: Tensor, stride: int, mode: str) -> Tensor:
+    h, w = x.shape[-2:]
+    return _padded_to(x, (h + -h % stride, w + -w % stride), mode)
+
+
+def _padded_to(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    down, right = size[0] - x.shape[-2], size[1] - x.shape[-1]
+    return F.pad(x, (0, right, 0, down), mode=mode) if down or right else x
+
+
+def _check(config: PyramidUNetConfig) -> None:
+    """Raise ValueError for sizes that no network has."""
+    levels = len(config.widths)
+    if levels < 2:
+        raise ValueError(f"PyramidUNet: at least two widths are needed, got {config.widths}")
+    for name, length in (
+        ("kernel_sizes", levels),
+        ("encoder_blocks", levels),
+        ("decoder_widths", levels - 1),
+        ("decoder_blocks", levels - 1),
+    ):
+        if len(getattr(config, name)) != length:
+            raise ValueError(f"PyramidUNet: {name} must have {length} entries, got {getattr(config, name)}")
+    sizes = (*config.widths, *config.decoder_widths, config.head_width, config.compressed_channels)
+    if min(sizes) < 1:
+        raise ValueError(f"PyramidUNet: all widths and compressed_channels must be positive, got {sizes}")
+    if any(size < 1 or size % 2 == 0 for size in config.kernel_sizes):
+        raise ValueError(f"PyramidUNet: kernel_sizes must be odd numbers, got {config.kernel_sizes}")
+    if any(dilation < 1 for blocks in config.encoder_blocks + config.decoder_blocks for dilation in blocks):
+        raise ValueError("PyramidUNet: the dilations of encoder_blocks and decoder_blocks must be positive")
+    if not 0 <= config.confidence <= 1:
+        raise ValueError(f"PyramidUNet: confidence must lie between 0 and 1, got {config.confidence}")
+    if config.smallest < 2 or config.sweeps < 1:
+        raise ValueError("PyramidUNet: smallest must be at least 2, sweeps at least 1")
+
+
+class _ResidualBlock(nn.Module):
+    """x + two convolutions of its normalisation; starts as the identity, or nearly.
+
+    Plain convolutions: where they stand, valid has been spent on the partial convolution before them.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for conv, gain in ((self.first, 1.0), (self.second, 0.1)):
+            nn.init.kaiming_normal_(conv.weight, a=0.2)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            with torch.no_grad():
+                conv.weight.mul_(gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(_rectified(self.first(self.norm(x))))
+
+
+class _Refined(nn.Module):
+    """Partial convolution, residual blocks, normalisation, rectifier: whatever leaves it is bounded."""
+
+    def __init__(self, conv: PartialConv2d, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.conv = conv
+        self.blocks = nn.Sequential(*(_ResidualBlock(conv.out_channels, number) for number in dilations))
+        self.norm = ChannelNorm(conv.out_channels)
+
+    def forward(
+        self, x: Tensor | Sequence[Tensor], v: Tensor | Sequence[Tensor], hole: Hole | Sequence[Hole]
+    ) -> tuple[Tensor, Tensor]:
+        y, known = self.conv(x, v, hole)
+        return _rectified(self.norm(self.blocks(y))), known
+
+
+class _DecoderLevel(nn.Module):
+    """Upsample features and valid, join the skip and what else there is, convolve, refine."""
+
+    def __init__(
+        self, channels: int, others: int, width: int, settings: PyramidUNetConfig, dilations: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.upsample = _upsampler(channels, settings)
+        self.merge = _Refined(PartialConv2d(channels + others, width, 3, padding=1), dilations)
+
+    def forward(
+        self, x: Tensor, v: Tensor, others: Sequence[Tensor], other_valids: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        x, v = self.upsample(x, v, Hole.ZERO)
+        others = [other.to(x.dtype) for other in others]  # under autocast what is given is float32
+        holes = [Hole.ZERO, Hole.ZERO] + [Hole.SCALED] * (len(others) - 1)  # the rest is known everywhere
+        return self.merge([x, *others], [v, *other_valids], holes)
+
+
+class _Head(nn.Module):
+    """The last level: as the others, without refinement, at the octave's full size."""
+
+    def __init__(self, channels: int, others: int, settings: PyramidUNetConfig) -> None:
+        super().__init__()
+        self.upsample = _upsampler(channels, settings)
+        self.merge = PartialConv2d(channels + others, settings.head_width, 3, padding=1)
+
+    def forward(
+        self, x: Tensor, v: Tensor, others: Sequence[Tensor], other_valids: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        x, v = self.upsample(x, v, Hole.ZERO)
+        others = [other.to(x.dtype) for other in others]
+        x, v = self.merge([x, *others], [v, *other_valids], [Hole.ZERO] + [Hole.SCALED] * len(others))
+        return _rectified(x), v
+
+
+def _rectified(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2, inplace=True)
+
+
+def _upsampler(channels: int, settings: PyramidUNetConfig) -> nn.Module:
+    """The upsampler of a level. CARAFE's kernels begin as bilinear interpolation, nearly."""
+    compressed = max(min(settings.compressed_channels, channels // 2), 1)
+    upsampler = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
+    if isinstance(upsampler, CarafeUpsample):
+        begin_as_bilinear(upsampler)
+    return upsampler
+
+
+def begin_as_bilinear(upsampler: CarafeUpsample, flat: float = 0.1) -> None:
+    """Gives the content encoder the biases whose kernels are bilinear interpolation, mixed with a flat one.
+
+    Kernels that begin flat blur, and have to learn to point before what they carry is of use. `flat` is the
+    share of the flat kernel: without any, the other taps would start beyond the reach of a gradient.
+    """
+    size, scale = upsampler.up_kernel, upsampler.scale
+    line = torch.zeros(scale, size)
+    for place in range(scale):
+        offset = (place + 0.5) / scale - 0.5  # of the output pixel's centre, in source pixels
+        first = math.floor(offset)
+        line[place, size // 2 + first] += 1 - (offset - first)
+        line[place, size // 2 + first + 1] += offset - first
+    kernels = torch.einsum("ai,bj->ijab", line, line).reshape(size**2, scale**2)
+    logits = ((1 - flat) * kernels + flat / size**2).log()
+    assert upsampler.content_encoder.bias is not None
+    with torch.no_grad():
+        upsampler.content_encoder.bias.copy_(logits.flatten().repeat(upsampler.groups))
