@@ -307,9 +307,9 @@ class LossWeights:
 class InpaintingLoss(nn.Module):
     """The weighted sum of the terms, with the value of each.
 
-    `forward(prediction, image, mask, coarser)` takes `[N, 3, H, W]`, `[N, 3, H, W]` and `[N, 1, H, W]`, and the
-    predictions of coarser octaves, sizes halved upwards, which are compared with the reduced image. It returns the
-    scalar to minimise and a dict of the unweighted terms (detached scalars on the same device, no
+    `forward(prediction, image, mask, coarser)` takes `[N, 3, H, W]`, `[N, 3, H, W]` and `[N, 1, H, W]`, and
+    the predictions of coarser octaves, sizes halved upwards, which are compared with the reduced image. It
+    returns the scalar to minimise and a dict of the unweighted terms (detached scalars on the same device, no
     synchronisation). `autocast` makes the context in which the backbone runs; the rest is float32. Raises
     ValueError when a weighted term needs a backbone and there is none.
     """

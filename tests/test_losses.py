@@ -1,3 +1,4 @@
+import itertools
 import math
 import pickle
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchvision.models import squeezenet1_1, vgg16
 
 from inpaint.losses import (
+    LOG_MSE_EPSILON,
     InpaintingLoss,
     LossWeights,
     build_backbone,
@@ -325,6 +327,30 @@ def test_impossible_weights_are_refused(weights: dict[str, float]) -> None:
         LossWeights(**weights)
 
 
+def test_coarser_octaves_are_compared_with_the_reduced_picture() -> None:
+    """By loops over 2×2 blocks: an octave's pixel is charged where any pixel under it is hole."""
+    prediction, image, mask = sample(height=12, width=8)
+    coarser = [torch.rand(image.shape[0], 3, 12 >> octave, 8 >> octave) for octave in (1, 2)]
+    weights = LossWeights(valid=0, hole=2, perceptual=0, style=0, tv=0, log_mse=0.4, coarser=0.5)
+    alone, _ = InpaintingLoss(weights)(prediction, image, mask)
+    loss, terms = InpaintingLoss(weights)(prediction, image, mask, coarser)
+
+    expected = 0.0
+    for octave, guess in enumerate(coarser, 1):
+        side = 2**octave
+        n, _, h, w = guess.shape
+        error = np.zeros(guess.shape)
+        for y, x in itertools.product(range(h), range(w)):
+            block = (..., slice(side * y, side * y + side), slice(side * x, side * x + side))
+            hole = (mask[block].amax((1, 2, 3)) > 0).double()
+            truth = image[block].double().mean((2, 3))
+            error[:, :, y, x] = (guess[:, :, y, x].double() - truth) * hole[:, None]
+        squared = np.square(error).reshape(n, -1).mean(1)
+        expected += 2 * np.abs(error).mean() + 0.4 * np.log(squared + LOG_MSE_EPSILON).mean()
+    assert terms["coarser"].item() == pytest.approx(expected, rel=1e-4)
+    assert loss.item() == pytest.approx(alone.item() + 0.5 * expected, rel=1e-4)
+
+
 def test_no_term_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="all loss weights are 0"):
-        LossWeights(valid=0, hole=0, perceptual=0, style=0, tv=0)
+        LossWeights(valid=0, hole=0, perceptual=0, style=0, tv=0, coarser=1)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..layers import CarafeUpsample, PartialConv2d, Upsampler
 from .partial_conv_unet import PartialConvUNet
+from .pyramid_unet import PyramidUNet
 
 PEAKED = 0.95
 """A kernel is called peaked where one tap has more than this of its weight."""
@@ -48,6 +49,8 @@ def without_residual(network: nn.Module) -> Probe | None:
     That is the smooth fill of the hole, and what a network adds to it by choosing among straight
     continuations. None for a network without a head start, which is given nothing.
     """
+    if isinstance(network, PyramidUNet):
+        return _zeroed(network.to_image)
     if not getattr(getattr(network, "settings", None), "head_start", False):
         return None
     last = network.to_image if network.to_image is not None else network.head
@@ -58,8 +61,11 @@ def without_residual(network: nn.Module) -> Probe | None:
 def without_below(network: nn.Module, scale: int) -> Probe | None:
     """In this context what comes up to 1/`scale` of the size from coarser levels is 0; valid stays.
 
+    In a `PyramidUNet` that is so at every octave, and octaves below 1/`scale` correct and hand on nothing.
     None where the network has no such level, or no skips: then nothing would be left but biases.
     """
+    if isinstance(network, PyramidUNet):
+        return _pyramid_above(network, scale)
     for number, level in enumerate(_levels(network).values(), 1):
         if network.stride == scale * 2**number:
             return _zeroed(next(part for part in level.modules() if isinstance(part, Upsampler)))
@@ -217,7 +223,7 @@ def kernel_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 def _levels(network: nn.Module) -> dict[str, nn.Module]:
     """The decoder's levels that join a skip to what comes from below, coarse to fine, each twice as large."""
-    if not isinstance(network, PartialConvUNet):
+    if not isinstance(network, PartialConvUNet | PyramidUNet):
         return {}
     levels = {f"decoder.{number}": level for number, level in enumerate(network.decoder)}
     return {**levels, "head": network.head}
@@ -241,6 +247,37 @@ def _zeroed(module: nn.Module) -> Iterator[None]:
         return torch.zeros_like(output[0]), *output[1:]
 
     with module.register_forward_hook(hook):
+        yield
+
+
+@contextmanager
+def _pyramid_above(network: PyramidUNet, scale: int) -> Iterator[None]:
+    height = 0
+
+    def start(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal height
+        height = inputs[0].shape[2]
+
+    def octaves_down(features: Tensor) -> int:
+        return round(math.log2(height / features.shape[2]))  # padding makes it a little less
+
+    def from_below(_module: nn.Module, _inputs: Any, output: tuple[Tensor, Tensor]) -> Any:
+        return (torch.zeros_like(output[0]), output[1]) if 2 ** octaves_down(output[0]) >= scale else output
+
+    def of_octave(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        features = output if isinstance(output, Tensor) else output[0]
+        if 2 ** octaves_down(features) <= scale:
+            return output
+        zeros = torch.zeros_like(features)
+        return zeros if isinstance(output, Tensor) else (zeros, *output[1:])
+
+    with ExitStack() as stack:
+        stack.enter_context(network.register_forward_pre_hook(start))
+        for part in network.modules():
+            if isinstance(part, Upsampler):
+                stack.enter_context(part.register_forward_hook(from_below))
+        for module in (network.head, network.to_image):
+            stack.enter_context(module.register_forward_hook(of_octave))
         yield
 
 

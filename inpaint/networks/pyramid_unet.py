@@ -118,7 +118,7 @@ class PyramidUNet(nn.Module):
         Returns:
             [N, 3, H, W] float32, not clamped; of all octaves a list, fine to coarse, whose sizes are halved
             upwards. An octave takes the coarser one's fill as it is: gradients reach that octave through what
-            its head hands on.
+            its head hands on. None reaches the image.
 
         Raises:
             ValueError: shapes do not fit.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from inpaint.training.muon import Muon
 from inpaint.training.settings import TrainSettings
 
 
@@ -30,13 +32,25 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
     return settings.lr * curve * warmup
 
 
+# A matrix with fewer rows, such as the layer that gives a picture's three channels, has no rare directions
+# that orthogonalisation could find; Muon's authors leave last layers to Adam.
+_FEWEST_ROWS = 4
+
+
 def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW whose decay pulls on weight matrices and kernels alone, not on biases and norms."""
+    """AdamW whose decay pulls on weight matrices and kernels alone, not on biases and norms; or Muon."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
+    matrices = [p for p in trained if p.ndim >= 2]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
+    if settings.optimizer == "muon":
+        groups[0]["params"] = [p for p in matrices if p.shape[0] < _FEWEST_ROWS]
+        hidden = [p for p in matrices if p.shape[0] >= _FEWEST_ROWS]
+        groups.append({"params": hidden, "weight_decay": settings.weight_decay, "orthogonal": True})
+        groups = [group for group in groups if group["params"]]
+        return Muon(groups, lr=settings.lr, betas=settings.betas)
     # Fused: one pass over the weights and moments instead of a dozen, on CPU as on CUDA.
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], lr=settings.lr, betas=settings.betas, fused=True

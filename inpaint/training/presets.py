@@ -22,6 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": "pyramid-unet",
         "schedule": "64x32:30000,128x8:4000",
         "masks": _WIDE_HOLES,
+        "optimizer": "muon",
         "lr": 2e-3,
         "warmup": 200,
         "loss": {**_PIXELS, "valid": 0.0, "hole": 2.0, "log_mse": 0.4, "coarser": 0.5},
@@ -30,9 +31,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # holes for some of the PSNR. The feature term holds it to what photos look like: without it, and with a
     # weight of 0.02, it painted a weave. Needs SqueezeNet's weights (--backbone).
     "pconv-carafe-sharp": {
-        "network": "pconv-unet",
+        "network": "pyramid-unet",
         "schedule": "128x8:3500",
-        "masks": _HOLES,
+        "masks": _WIDE_HOLES,
         "lr": 1e-4,
         "warmup": 50,
         "ema_decay": 0.995,

@@ -144,7 +144,11 @@ class TrainSettings:
         ),
     )
 
-    # The optimiser. 2e-4 is the published rate for these networks at batches of about this size.
+    # Where a network begins from a smooth fill, Muon needs a fraction of the pictures. The papers have Adam.
+    optimizer: str = field(
+        default="adamw", metadata=_about("adamw, or muon = orthogonalised updates for convolution kernels")
+    )
+    # The rate. 2e-4 is the published rate for these networks at batches of about this size.
     lr: float = field(default=2e-4, metadata=_about("peak learning rate"))
     # Adam's second moments are noise at first; a step at full rate on them can ruin a fresh network.
     warmup: int = field(
@@ -299,6 +303,7 @@ class TrainSettings:
         if not all(map(math.isfinite, self.crop_scale)) or self.crop_scale[0] > self.crop_scale[1]:
             raise ValueError(f"--crop-scale must be two numbers, the lower first, got {self.crop_scale}")
         choices = {
+            "optimizer": ("adamw", "muon"),
             "precision": ("bf16", "fp32"),
             "batch_norm": ("own", "sync"),
             "checkpoint_format": ("single", "sharded"),

@@ -156,8 +156,8 @@ class Trainer:
         self._octaves = settings.loss.coarser > 0
         if self._octaves and not getattr(network, "gives_octaves", False):
             raise ValueError(
-                f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, such as "
-                f"--network pyramid-unet; {settings.network} does not: set it to 0"
+                f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, "
+                f"as --network pyramid-unet does; {settings.network} does not: set it to 0"
             )
         check_sizes(settings, int(network.stride), world.size)  # type: ignore[arg-type]
         if settings.checkpoint_format == "sharded":

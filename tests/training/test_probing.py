@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from inpaint.metrics import psnr
 from inpaint.networks import PRESETS, build_network
 from inpaint.networks.probes import (
     Decoder,
+    carafe_levels,
     constant_kernels,
     mean_kernels,
     without_below,
@@ -37,6 +39,13 @@ def small_unet(**changes: Any) -> nn.Module:
     return build_network({**PRESETS["pconv-unet"], **widths, "decoder_blocks": (0,), **changes})
 
 
+def small_pyramid() -> nn.Module:
+    torch.manual_seed(0)
+    sizes = {"widths": (4, 6), "kernel_sizes": (3, 3), "decoder_widths": (4,), "head_width": 4}
+    blocks = {"encoder_blocks": ((), (1,)), "decoder_blocks": ((),), "compressed_channels": 2}
+    return build_network({**PRESETS["pyramid-unet"], **sizes, **blocks, "smallest": 4})
+
+
 def settings_of(photos: Path, output: Path, **changes: Any) -> TrainSettings:
     validation = {"val_data": (str(photos),), "val_size": 32, "val_every": 2, "log_every": 1}
     return tiny_settings(photos, output, schedule=Schedule.parse("32x2:4"), **validation, **changes)
@@ -46,12 +55,15 @@ def of_the_run(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if words in record.getMessage()]
 
 
-def test_a_run_probes_its_network(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("build", [small_unet, small_pyramid])
+def test_a_run_probes_its_network(
+    build: Callable[[], nn.Module], photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     caplog.set_level(logging.INFO, "inpaint.training")
-    assert tiny_trainer(settings_of(photos, tmp_path), small_unet()).run() is Stop.FINISHED
+    assert tiny_trainer(settings_of(photos, tmp_path), build()).run() is Stop.FINISHED
     lines = of_the_run(caplog, "worth of the residual")
     assert [line.partition(":")[0] for line in lines] == ["step 2", "step 4"]
     for part in ("the residual", "what is below 1/8", "predicted kernels"):
@@ -59,7 +71,7 @@ def test_a_run_probes_its_network(photos: Path, tmp_path: Path, caplog: pytest.L
 
     curves = EventAccumulator(str(tmp_path / "curves"))
     curves.Reload()
-    levels = ["decoder.0", "decoder.1", "decoder.2", "head"]
+    levels = list(carafe_levels(build()))
     whole = {"validation/psnr", "validation/psnr_probed"}
     without = {
         f"validation/psnr_{part}" for part in ("without_residual", "without_below_8", "constant_kernels")

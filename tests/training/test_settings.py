@@ -65,7 +65,11 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
     }
     parts = {"discriminator": (["patch"], "patch"), "objective": (["bce"], "bce")}
     parts["alone"] = (["0"], 0)  # more need a start
-    choices = {"batch_norm": (["sync"], "sync"), "checkpoint_format": (["sharded"], "sharded")}
+    choices = {
+        "optimizer": (["muon"], "muon"),
+        "batch_norm": (["sync"], "sync"),
+        "checkpoint_format": (["sharded"], "sharded"),
+    }
     hints = typing.get_type_hints(TrainSettings)
     for spec in dataclasses.fields(TrainSettings):
         flag = "--" + spec.name.replace("_", "-")

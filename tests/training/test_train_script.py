@@ -122,11 +122,21 @@ def test_exit_codes(stop: str, code: int, script: ModuleType, monkeypatch: pytes
     assert script.main(["--data", "x", "--output", "y"]) == code
 
 
+SMALL_PYRAMID = {
+    "widths": [8, 12],
+    "kernel_sizes": [5, 3],
+    "encoder_blocks": [[], [1]],
+    "decoder_widths": [8],
+    "decoder_blocks": [[]],
+    "head_width": 4,
+}
+
+
 @pytest.mark.parametrize(
     ("preset", "small"),
     [
-        ("pconv-carafe", {"widths": [8, 12], "head_width": 4}),
-        ("pconv-carafe-sharp", {"widths": [8, 12], "head_width": 4}),
+        ("pconv-carafe", SMALL_PYRAMID),
+        ("pconv-carafe-sharp", SMALL_PYRAMID),
         ("pconv-paper", {"widths": [8, 12], "head_width": 4}),
         ("gl-carafe", {"width": 4, "dilations": [1, 2]}),
         ("gl-paper", {"width": 4, "dilations": [1, 2]}),

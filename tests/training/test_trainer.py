@@ -26,6 +26,8 @@ from torch import Tensor, nn
 import inpaint
 from inpaint.datasets import TrainingBatches, open_photos
 from inpaint.evaluation.protocol import iter_cases
+from inpaint.losses import LossWeights
+from inpaint.networks import PRESETS, build_network
 from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
 from inpaint.training.distributed import World
 from inpaint.training.settings import Schedule, TrainSettings
@@ -52,8 +54,8 @@ class NetworkThat(TinyNetwork):
         return self.act(prediction) if self.left == -1 else prediction
 
 
-def raise_signal(number: signal.Signals) -> Callable[[Tensor], Tensor]:
-    def act(prediction: Tensor) -> Tensor:
+def raise_signal(number: signal.Signals) -> Callable[[Any], Any]:
+    def act(prediction: Any) -> Any:
         signal.raise_signal(number)
         return prediction
 
@@ -92,6 +94,33 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert resumed.step == step + 1
     assert resumed.run() is Stop.FINISHED
     assert_same_bits(last_tensors(tmp_path), uninterrupted)
+
+
+def test_octaves_and_muon_resume_bit_for_bit(photos: Path, tmp_path: Path) -> None:
+    small = {"widths": (4, 6), "kernel_sizes": (3, 3), "decoder_widths": (4,), "head_width": 4, "smallest": 4}
+    blocks = {"encoder_blocks": ((), (1,)), "decoder_blocks": ((),), "compressed_channels": 2}
+    ended = []
+    for cut in (0, 3):
+        output = tmp_path / str(cut)
+        loss = LossWeights(perceptual=0, style=0, log_mse=0.4, coarser=0.5)
+        for steps in [cut, 6] if cut else [6]:
+            torch.manual_seed(0)
+            network = build_network({**PRESETS["pyramid-unet"], **small, **blocks})
+            settings = tiny_settings(
+                photos, output, schedule=Schedule.parse("16x4:6"), optimizer="muon", loss=loss, resume=True,
+                checkpoint_every=1, val_data=(),
+            )  # fmt: skip
+            trainer = tiny_trainer(settings, network)
+            if steps < 6:
+                calls = iter(range(steps))
+                network.register_forward_hook(
+                    lambda *_, calls=calls: raise_signal(signal.SIGTERM)(None) if next(calls) == 2 else None
+                )
+            trainer.run()
+            assert trainer.step == steps
+        ended.append(last_tensors(output))
+    assert any("momentum" in name for name in ended[0])
+    assert_same_bits(*ended)
 
 
 def test_a_crash_costs_what_came_after_the_last_checkpoint(
@@ -433,6 +462,7 @@ def test_broken_photos_are_named_at_the_end(
         ({"schedule": Schedule.parse("16x4:1,30x4:1")}, r"--schedule.*stride 4.*\[30\]"),
         ({"val_data": ("photos",), "val_size": 50}, r"--val-size.*stride 4.*\[50\]"),
         ({"masks": "blob"}, "blob"),
+        ({"loss": LossWeights(perceptual=0, style=0, coarser=1)}, "--loss-coarser 1 needs a network"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_training(
