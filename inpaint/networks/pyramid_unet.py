@@ -97,7 +97,8 @@ class PyramidUNet(nn.Module):
             channels = width
         # The coarser octave's fill rides up through the head's kernels, beside the features.
         self.head = _Head(channels + 3, 4, settings)
-        self.to_image = nn.Conv2d(settings.head_width, 3, 3, padding=1)
+        # Three channels to add, and one for how far to follow the fill that came up through the kernels.
+        self.to_image = nn.Conv2d(settings.head_width, 4, 3, padding=1)
         nn.init.normal_(self.to_image.weight, std=1e-2)  # begin at the smooth fill
         nn.init.zeros_(self.to_image.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)
@@ -179,8 +180,10 @@ class PyramidUNet(nn.Module):
             x, v = level(x, v, parts, valids)
         skip, skip_v, _ = skips.pop()
         x = torch.cat([x, coarse.to(x.dtype)], 1)
-        x, v = self.head(x, v, [skip], [torch.ones_like(skip_v)])
-        return self.to_image(x).float()[..., :h, :w] / 2, x[..., :h, :w]
+        x, risen = self.head(x, v, [skip], [torch.ones_like(skip_v)])
+        residual, follow = self.to_image(x).float()[..., :h, :w].split([3, 1], dim=1)
+        risen = (risen.float()[..., :h, :w] + 1) / 2
+        return residual / 2 + follow * (risen - smooth), x[..., :h, :w]
 
 
 def _padded(x: Tensor, stride: int, mode: str) -> Tensor:
@@ -276,7 +279,10 @@ class _DecoderLevel(nn.Module):
 
 
 class _Head(nn.Module):
-    """The last level: as the others, without refinement, at the octave's full size."""
+    """The last level: as the others, without refinement, at the octave's full size.
+
+    Returns the features, and the last three of the upsampled channels as they came out of the kernels.
+    """
 
     def __init__(self, channels: int, others: int, settings: PyramidUNetConfig) -> None:
         super().__init__()
@@ -288,8 +294,8 @@ class _Head(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         x, v = self.upsample(x, v, Hole.ZERO)
         others = [other.to(x.dtype) for other in others]
-        x, v = self.merge([x, *others], [v, *other_valids], [Hole.ZERO] + [Hole.SCALED] * len(others))
-        return _rectified(x), v
+        y, _ = self.merge([x, *others], [v, *other_valids], [Hole.ZERO] + [Hole.SCALED] * len(others))
+        return _rectified(y), x[:, -3:]
 
 
 def _rectified(x: Tensor) -> Tensor:

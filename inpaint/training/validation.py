@@ -127,13 +127,11 @@ class Validator:
                     without[name] = fmean(scores["psnr"] for scores in self._each(cases, fills))
         return Probes(fmean(psnrs), without, decoder) if without else None
 
-    def telea(self) -> dict[str, float]:
-        """The same scores for OpenCV's Telea diffusion with radius 3: what a network has to beat."""
-        import cv2
+    def harmonic(self) -> dict[str, float]:
+        """The same scores for the membrane, the best of the baselines: what a network has to beat."""
+        from inpaint.evaluation.baselines import harmonic
 
-        return self._scores(
-            cv2.inpaint(case.image, case.mask.astype(np.uint8), 3, cv2.INPAINT_TELEA) for case in self.cases
-        )
+        return self._scores(harmonic(case.image, case.mask) for case in self.cases)
 
     def fill(self, network: nn.Module, count: int | None = None) -> Iterator[np.ndarray]:
         """The composites of the first `count` cases, or of all: uint8 H×W×3."""
@@ -190,7 +188,7 @@ def _means(each: Sequence[dict[str, float]]) -> dict[str, float]:
 def build_validator(
     settings: TrainSettings, training: PhotoSet, device: torch.device, autocast: Autocast
 ) -> Validator:
-    """The validation that the settings ask for, with OpenCV's score in the log as the mark to beat.
+    """The validation that the settings ask for, with the membrane's score in the log as the mark to beat.
 
     Warns of photos that are among the `training` photos, and names what cannot be read. Raises
     FileNotFoundError for photos that are not there, ValueError where none could be read.
@@ -215,7 +213,7 @@ def build_validator(
             len(photos),
         )
     validator = Validator(cases, device, autocast, settings.probe_count)
-    logger.info("validation on %d photos; Telea: %s", len(cases), decibels(validator.telea()))
+    logger.info("validation on %d photos; harmonic: %s", len(cases), decibels(validator.harmonic()))
     return validator
 
 

@@ -413,7 +413,7 @@ def test_validation_scores_the_composite_as_scikit_image_does(photos: Path) -> N
         assert np.abs(filled.astype(int) - by_hand).max() <= 1  # rounding at a half
         expected.append(peak_signal_noise_ratio(case.image, filled, data_range=255))
     assert validator.score(network)["psnr"] == pytest.approx(np.mean(expected))
-    assert validator.telea()["psnr"] > validator.score(network)["psnr"] + 3  # untrained
+    assert validator.harmonic()["psnr"] > validator.score(network)["psnr"] + 3  # untrained
 
 
 def test_broken_validation_photos_are_named(
