@@ -3,7 +3,7 @@
 
     python benchmarks/inference.py
     python benchmarks/inference.py --model pconv-carafe --threads 2 --output benchmarks/results/inference.md
-    python benchmarks/inference.py --network pconv-unet
+    python benchmarks/inference.py --network pyramid-unet
 
 The photo is scikit-image's astronaut, 512×512, with a free-form hole of a quarter of it. --network takes
 fresh weights in place of an installed model.
