@@ -89,6 +89,24 @@ class CarafeUpsample(Upsampler):
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
+    @torch.no_grad()
+    def begin_as_bilinear(self, flat: float = 0.1) -> None:
+        """Give the content encoder biases whose softmax is bilinear interpolation, mixed with a flat kernel.
+
+        Kernels that begin flat blur, and have to learn to point before what they carry is of use. `flat` is
+        the share of the flat kernel: without any, the other taps would start beyond a gradient's reach.
+        """
+        line = torch.zeros(self.scale, self.up_kernel)
+        for place in range(self.scale):
+            offset = (place + 0.5) / self.scale - 0.5  # of the output pixel's centre, in source pixels
+            first = math.floor(offset)
+            line[place, self.up_kernel // 2 + first] += 1 - (offset - first)
+            line[place, self.up_kernel // 2 + first + 1] += offset - first
+        kernels = torch.einsum("ai,bj->ijab", line, line).reshape(self.up_kernel**2, self.scale**2)
+        logits = ((1 - flat) * kernels + flat / self.up_kernel**2).log()
+        assert self.content_encoder.bias is not None
+        self.content_encoder.bias.copy_(logits.flatten().repeat(self.groups))
+
     def upsample(self, features: Tensor) -> Tensor:
         """The plain form."""
         return carafe_fused(features, self._logits(features), *self._settings())  # type: ignore[return-value]

@@ -13,7 +13,6 @@ is soft: 1 where the photo is known, `confidence` where the fill stands in for i
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -307,25 +306,5 @@ def _upsampler(channels: int, settings: PyramidUNetConfig) -> nn.Module:
     compressed = max(min(settings.compressed_channels, channels // 2), 1)
     upsampler = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
     if isinstance(upsampler, CarafeUpsample):
-        begin_as_bilinear(upsampler)
+        upsampler.begin_as_bilinear()
     return upsampler
-
-
-def begin_as_bilinear(upsampler: CarafeUpsample, flat: float = 0.1) -> None:
-    """Gives the content encoder the biases whose kernels are bilinear interpolation, mixed with a flat one.
-
-    Kernels that begin flat blur, and have to learn to point before what they carry is of use. `flat` is the
-    share of the flat kernel: without any, the other taps would start beyond the reach of a gradient.
-    """
-    size, scale = upsampler.up_kernel, upsampler.scale
-    line = torch.zeros(scale, size)
-    for place in range(scale):
-        offset = (place + 0.5) / scale - 0.5  # of the output pixel's centre, in source pixels
-        first = math.floor(offset)
-        line[place, size // 2 + first] += 1 - (offset - first)
-        line[place, size // 2 + first + 1] += offset - first
-    kernels = torch.einsum("ai,bj->ijab", line, line).reshape(size**2, scale**2)
-    logits = ((1 - flat) * kernels + flat / size**2).log()
-    assert upsampler.content_encoder.bias is not None
-    with torch.no_grad():
-        upsampler.content_encoder.bias.copy_(logits.flatten().repeat(upsampler.groups))
