@@ -6,6 +6,7 @@ A weights file is self-contained: its metadata holds, as JSON under ``config``, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from inpaint.images import write_atomically
 
 WEIGHTS_FILE = "model.safetensors"
 """The name of the weights file in a model's folder or hub repository."""
+
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class WeightsError(ValueError):
@@ -74,7 +78,8 @@ def save_weights(
             raise WeightsError(f"{path}: {name} holds NaN or infinity; save an earlier checkpoint instead")
         # Safetensors knows no strides, so channels_last weights are written in their plain order.
         tensors[name] = stored.contiguous()
-    texts = {**(metadata or {}), "config": json.dumps(dict(network.config)), "format": "pt"}  # type: ignore[arg-type]
+    config = json.dumps(dict(network.config))  # type: ignore[arg-type]
+    texts = {**(metadata or {}), "config": config, "sha256": tensors_digest(tensors, config), "format": "pt"}
     write_atomically(path, safetensors.torch.save(tensors, texts))
 
 
@@ -82,8 +87,9 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
     """Rebuild the network of a weights file.
 
     Returns the network, float32, in evaluation mode, on `device`, and the file's metadata.
-    Raises :class:`WeightsError` for a file that is missing, is not safetensors, has no usable config, or
-    whose tensors do not fit the network that its config describes.
+    Raises :class:`WeightsError` for a file that is missing, is not safetensors, has no usable config, whose
+    tensors do not fit the network that its config describes, or are not those that were written. Files from
+    before there was a digest are taken without.
     """
     # Here, so that a program that only lists models does not load the networks.
     from inpaint.networks import build_network
@@ -94,15 +100,31 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
         config = json.loads(metadata["config"])
-        network = build_network(config)
-    except (KeyError, TypeError, ValueError) as error:
+        with torch.device("meta"):  # sizes only: no memory before it is known that the file has the tensors
+            network = build_network(config)
+    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise WeightsError(
             f"{path}: its metadata holds no config that this version understands ({error}); "
             "use a file written by save_weights, or a newer version of this package"
         ) from error
     _check_fit(path, network.state_dict(), tensors)
-    network.load_state_dict(tensors)
-    return network.float().eval().to(device), metadata
+    if metadata.get("sha256", "") not in ("", tensors_digest(tensors, metadata["config"])):
+        raise WeightsError(f"{path}: is damaged, its weights are not those that were written; get it again")
+    network.load_state_dict({name: _as_used(tensor) for name, tensor in tensors.items()}, assign=True)
+    return network.eval().to(device).to(memory_format=torch.channels_last), metadata
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of names, types, shapes and bytes of contiguous CPU tensors, and of a text."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _as_used(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
@@ -164,10 +186,13 @@ def find_model(name: Path | str) -> Path:
     if str(name) in models:
         return _weights_in(models[str(name)].folder)
     path = Path(name)
-    if path.is_dir():
-        return _weights_in(path)
-    if path.is_file():
-        return path
+    try:
+        if path.is_dir():
+            return _weights_in(path)
+        if path.is_file():
+            return path
+    except OSError:
+        pass  # a name too long for any file
     known = f"installed models: {', '.join(models) or 'none'}"
     if str(name).count("/") == 1 and all(str(name).split("/")):
         return _download(str(name), known)
@@ -205,6 +230,13 @@ def _check_fit(path: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Ten
         f"{name} is {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
         for name in wanted
         if name in given and given[name].shape != wanted[name].shape
+    ]
+    faults += [
+        f"{name} is {given[name].dtype} instead of {'floating point' if floating else wanted[name].dtype}"
+        for name in wanted
+        if name in given
+        and given[name].dtype != wanted[name].dtype
+        and not ((floating := wanted[name].is_floating_point()) and given[name].dtype in _FLOATS)
     ]
     if faults:
         listed = "; ".join(faults[:3]) + ("; ..." if len(faults) > 3 else "")

@@ -1,6 +1,7 @@
 """Weights files: they rebuild their network, and everything wrong with them is said clearly."""
 
 import json
+import resource
 
 import huggingface_hub
 import pytest
@@ -111,6 +112,11 @@ def rewritten(path, change, **metadata):
         (lambda tensors: tensors.pop("to_image.bias"), r"to_image\.bias is missing"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "extra is not part"),
         (lambda tensors: tensors.update({"to_image.bias": torch.zeros(4)}), r"\(4,\) instead of \(3,\)"),
+        (
+            lambda tensors: tensors.update({"to_image.bias": torch.zeros(3, dtype=torch.int8)}),
+            "int8 instead of",
+        ),
+        (lambda tensors: tensors["to_image.bias"].add_(1), "damaged"),
     ],
 )
 def test_tensors_that_do_not_fit(network, tmp_path, change, message):
@@ -122,13 +128,59 @@ def test_tensors_that_do_not_fit(network, tmp_path, change, message):
     assert "model.safetensors" in str(error.value)
 
 
-@pytest.mark.parametrize("config", ["{", '{"network": "Other"}', '{"network": "PartialConvUNet", "nope": 1}'])
+NONSENSE = [
+    "{",
+    '{"network": "Other"}',
+    '{"network": "PartialConvUNet", "nope": 1}',
+    # What would take gigabytes, or for ever, to build.
+    '{"network": "PartialConvUNet", "encoder_blocks": [1000000]}',
+    '{"network": "PartialConvUNet", "widths": [200000, 200000]}',
+    '{"network": "PartialConvUNet", "kernel_sizes": [100001]}',
+    '{"network": "PartialConvUNet", "compressed_share": Infinity}',
+    '{"network": "PyramidUNet", "confidence": NaN}',
+    '{"network": "GlobalLocal", "dilations": [' + "1," * 1000 + "1]}",
+    '{"network": "PartialConvUNet", "widths": ["a", "b"]}',
+    "[" * 100_000 + "]" * 100_000,
+]
+
+
+@pytest.mark.parametrize("config", NONSENSE, ids=range(len(NONSENSE)))
 def test_a_config_that_makes_no_sense(network, tmp_path, config):
     path = tmp_path / "model.safetensors"
     save_weights(network, path)
     rewritten(path, lambda tensors: None, config=config)
     with pytest.raises(WeightsError, match=r"model\.safetensors.*config"):
         load_weights(path)
+
+
+def test_a_network_that_the_file_has_no_weights_for_takes_no_memory(network, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_weights(network, path)
+    rewritten(path, lambda tensors: None, config=json.dumps({**SMALL, "widths": [8192, 8192, 8192]}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match="tensors do not fit"):
+        load_weights(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB; it would be 9 GB
+
+
+def test_any_flipped_byte_of_the_weights_is_noticed(network, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_weights(network, path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole), (len(whole) - start) // 20):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(WeightsError, match="damaged"):
+            load_weights(path)
+    path.write_bytes(whole)
+    load_weights(path)
+
+
+def test_weights_from_before_the_digest_are_taken(network, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_weights(network, path)
+    rewritten(path, lambda tensors: None, sha256="")
+    assert load_weights(path)[0].config == network.config
 
 
 def test_files_that_are_no_weights(tmp_path, network):
@@ -171,6 +223,12 @@ def test_find_model_by_name_folder_and_file(models, tmp_path):
         find_model("nowhere")
     with pytest.raises(WeightsError, match="installed models"):
         find_model("../somewhere/else")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "a/b/c"])
+def test_names_that_no_file_can_have(models, name):
+    with pytest.raises(WeightsError, match="installed models: good, empty"):
+        find_model(name)
 
 
 def test_find_model_at_the_hub(models, monkeypatch):

@@ -8,7 +8,7 @@ multiples.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -71,10 +71,37 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
     if name not in _NETWORKS:
         raise ValueError(f"unknown network {name!r}; choose one of {', '.join(_NETWORKS)}")
     network, config_class = _NETWORKS[name]
+    _check_bounds(name, settings)
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := sorted(set(settings) - known):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return network(config_class(**{key: _as_tuples(value) for key, value in settings.items()}))
+
+
+# No network that anybody trains comes near; a file that asks for more is refused before anything is built.
+_LARGEST_NUMBER = 8192
+_LONGEST_LIST = 64
+_MOST_BLOCKS = 64
+
+
+def _check_bounds(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for numbers that are not finite or absurdly large, and for lists of absurd length."""
+    for key, value in settings.items():
+        numbers = list(_numbers(value))
+        if len(numbers) > _LONGEST_LIST:
+            raise ValueError(f"{name}: {key} has more than {_LONGEST_LIST} entries")
+        largest = _MOST_BLOCKS if key.endswith("_blocks") else _LARGEST_NUMBER
+        for number in numbers:
+            if not abs(number) <= largest:  # so that NaN is refused, too
+                raise ValueError(f"{name}: {key} must hold numbers up to {largest}, got {number}")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _numbers(entry)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def _as_tuples(value: Any) -> Any:

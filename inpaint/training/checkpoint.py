@@ -11,7 +11,6 @@ leaves the earlier ones intact. A digest of all of it is kept inside and checked
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from inpaint.images import sync_folder, write_atomically
 from inpaint.training.distributed import World
 from inpaint.training.sharded import ShardError, names_in_shards, read_shards, write_shards
+from inpaint.weights import tensors_digest
 
 FORMAT = "inpaint-checkpoint-1"
 
@@ -171,7 +171,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a checkpoint of this program (no format {FORMAT!r} in it)"
         )
     # Checkpoints of the first version have no digest.
-    if description.get("sha256", "") not in ("", _digest(tensors, description["state"])):
+    if description.get("sha256", "") not in ("", tensors_digest(tensors, description["state"])):
         raise _damaged(path, "its content does not have the digest it was written with")
     return Checkpoint(path, tensors, json.loads(description["state"]))
 
@@ -236,7 +236,7 @@ def _read_folder(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _description(tensors: Mapping[str, Tensor], step: int, state: Mapping[str, Any]) -> dict[str, str]:
     text = json.dumps({**state, "step": step})
-    return {"format": FORMAT, "state": text, "sha256": _digest(tensors, text)}
+    return {"format": FORMAT, "state": text, "sha256": tensors_digest(tensors, text)}
 
 
 def _drop_all_but(keep: int, folder: Path) -> None:
@@ -294,15 +294,6 @@ def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
     # The fused update walks weights, gradients and moments in memory order: moments in another memory format
     # than their weights would be paired with the wrong ones.
     return torch.empty_like(parameter).copy_(value) if value.ndim else value
-
-
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 of names, types, shapes and bytes of contiguous CPU tensors, and of a text."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _damaged(path: Path, reason: str) -> DamagedCheckpointError:
