@@ -553,7 +553,8 @@ README = (FOLDER / "README.md").read_text("utf-8")
 TINY = {
     "train.py": """--schedule 32x2:2 --val-size 32 --val-count 2 --sample-every 0 --warmup 1 --device cpu
         --workers 1
-        --network-config '{"widths": [8, 12], "head_width": 4}' """,
+        --network-config '{"widths": [8, 12], "kernel_sizes": [5, 3], "encoder_blocks": [[], []],
+            "decoder_widths": [8], "decoder_blocks": [[]], "head_width": 4}' """,
     "evaluate.py": "--size 32 --limit 2 --device cpu --no-lpips",
     "decoding.py": "--seconds 0.01 --rounds 1 --photos 4 --stages 64x1 --sides 64",
 }
