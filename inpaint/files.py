@@ -1,4 +1,4 @@
-"""Files of unknown origin: which are files at all, how their names are shown, what killed runs leave."""
+"""Files of unknown origin: which of them are files at all, and what killed runs leave of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import os
 import re
 import secrets
 import stat
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 _LONGEST_PART = 200  # bytes of a name that are kept in its temporary file's; most systems allow 255 in all
 _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{8}\.partial", re.DOTALL)
-# What changes how the rest of a line is shown: control and direction characters, line ends, unknown bytes.
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_JOINERS = "\u200c\u200d"  # of the same class, and part of how some scripts are written
 
 
 class NotRegularError(OSError):
@@ -30,12 +26,12 @@ def open_regular(path: Path | str) -> BinaryIO:
     Raises :class:`NotRegularError` for everything that is no regular file, without waiting for it, and
     OSError for what cannot be opened.
     """
-    # Opening a pipe waits for its writer unless told not to; what was opened is what is looked at.
+    # Looked at before, as opening a device may do something, and once more when it is what it is. In between
+    # it may have become a pipe, which is not waited for.
+    _check_mode(Path(path).stat().st_mode)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise NotRegularError(f"is {_kind(mode)} and not a file")
+        _check_mode(os.fstat(descriptor).st_mode)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -48,13 +44,17 @@ def why_not_regular(path: Path | str) -> str | None:
     Links are followed. What is not there is said, too.
     """
     try:
-        mode = Path(path).stat().st_mode
+        _check_mode(Path(path).stat().st_mode)
+    except NotRegularError as error:
+        return str(error)
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
-    return None if stat.S_ISREG(mode) else f"is {_kind(mode)} and not a file"
+    return None
 
 
-def _kind(mode: int) -> str:
+def _check_mode(mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a pipe",
@@ -62,17 +62,7 @@ def _kind(mode: int) -> str:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    return kinds.get(stat.S_IFMT(mode), "something else")
-
-
-def printable(text: str) -> str:
-    r"""Return a text of one line with all that would steer a terminal written as an escape, such as \x1b."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in _UNPRINTABLE and character not in _JOINERS
-        else character
-        for character in text
-    )
+    raise NotRegularError(f"is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
 
 
 def partial_path(path: Path) -> Path:

@@ -59,7 +59,7 @@ MAX_PIXELS = 50_000_000
 """Largest width × height that is decoded unless the caller says otherwise. Pillow's own limit of
 178 956 970 pixels stays above any value given here."""
 
-MAX_FILE_BYTES = 1 << 29
+MAX_FILE_BYTES = 512_000_000
 """Largest file that is read unless the caller says otherwise: more than `MAX_PIXELS` take uncompressed."""
 
 _BYTES_PER_PIXEL = 8
@@ -75,6 +75,8 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "TIFF": {},
     "GIF": {},
 }
+
+_MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535}
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -277,6 +279,13 @@ def write_photo(path: Path | str, photo: Photo) -> None:
     write_atomically(path, data)
 
 
+def check_can_hold(format: str, width: int, height: int) -> None:
+    """Raise :class:`ImageError` where a format of :data:`FORMATS` has no pictures of that size."""
+    most = _MAX_SIDE.get(format)
+    if most is not None and max(width, height) > most:
+        raise ImageError(f"{format} holds at most {most} pixels a side, not {width}×{height}; write a PNG")
+
+
 def format_for(path: Path) -> str:
     """Name the format that a path's suffix stands for. Raises :class:`ImageError` for an unknown suffix."""
     try:
@@ -398,10 +407,9 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError as error:
-        remedy = f"save it as one of {', '.join(FORMATS)}, 8 or 16 bits a channel"
-        if has_known_head(data):
-            raise ImageError(f"the file is damaged or cut short, or of a rare kind; {remedy}") from error
-        raise ImageError(f"not an image this program reads; {remedy}") from None
+        reason = "not an image this program reads" + (", or a damaged one" if has_known_head(data) else "")
+        known = ", ".join(FORMATS)
+        raise ImageError(f"{reason}; save it as one of {known}, 8 or 16 bits a channel") from error
 
 
 def _checked_layout(data: bytes, image: Image.Image, max_pixels: int) -> TiffLayout:

@@ -185,7 +185,7 @@ def test_a_jpeg_that_was_cut_and_given_an_end_is_refused(name):
     for part in range(8):
         cut = start + (len(whole) - start) * part // 10
         if cut < max(whole.rindex(b"\xff\xda"), start + 1) or name == "jpeg":
-            with pytest.raises(ImageError, match="missing|cut short"):
+            with pytest.raises(ImageError, match=r"missing|cut short"):
                 decode_rgb(whole[:cut] + b"\xff\xd9")
 
 
@@ -229,7 +229,7 @@ def test_the_tiff_that_the_next_ones_change_is_whole():
         ({"t279": 0}, "rows are missing"),
         ({"t279": 4_000_000_000}, "cut short"),
         ({"t273": 4_000_000_000}, "cut short"),
-        ({"t277": 3_000_000_000}, "GB|MB|rare kind"),
+        ({"t277": 3_000_000_000}, r"MB|damaged"),
         ({"t256": 3_000_000_000, "t257": 3_000_000_000}, "pixels"),
     ],
 )
@@ -282,7 +282,7 @@ def test_the_size_of_a_file_is_limited_before_it_is_read(tmp_path):
         file.write(b"RIFF\xf0\xff\xff\xffWEBPVP8L")
         file.truncate(3_000_000_000)
     with pytest.raises(
-        LimitError, match=r"sparse\.webp: the file has 3000\.0 MB, more than the limit of 536\.9"
+        LimitError, match=r"sparse\.webp: the file has 3000\.0 MB, more than the limit of 512\.0"
     ):
         read_photo(path)
     path = tmp_path / "photo.png"

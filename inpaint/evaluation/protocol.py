@@ -139,8 +139,8 @@ class EvaluationSet:
 
     @property
     def broken_masks(self) -> dict[str, str]:
-        """Masks of a recipe found unreadable so far, for which others were taken: name -> reason."""
-        return {} if self._folder is not None else self._recipe.broken
+        """Masks that were passed over so far, unreadable ones and what is no regular file: name -> reason."""
+        return self._recipe.broken if self._folder is None else self._folder.broken
 
     def __len__(self) -> int:
         return len(self._order)
