@@ -62,6 +62,9 @@ MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512_000_000
 """Largest file that is read unless the caller says otherwise: more than `MAX_PIXELS` take uncompressed."""
 
+MAX_SQUARE = math.isqrt(MAX_PIXELS)
+"""Side of the largest square that photos are cut to: it has the pixels of the largest photo."""
+
 _BYTES_PER_PIXEL = 8
 """Most that one pixel may take decoded: four channels of 16 bits. The limit of pixels so bounds bytes too."""
 

@@ -294,3 +294,60 @@ def test_limits_are_on_by_default_and_named_by_the_flag_that_lifts_them(model, p
     assert not (place / "out.png").exists()
     told = usage_error(capsys, model, "photo.png", "hole.png", "out.png", "--max-megabytes", "0")
     assert "--max-megabytes: expected megabytes above 0, such as 500, got '0'" in told
+
+
+@pytest.mark.parametrize("length", [240, 255])
+def test_long_names_are_written(model, place, length):
+    name = "p" * (length - 4) + ".png"
+    save(f"photos/{name}", PHOTO)
+    save(f"masks/{name}", MASK)
+    assert run(model, "photos", "masks", "results") == 0
+    np.testing.assert_array_equal(load(f"results/{name}")[MASK == 0], PHOTO[MASK == 0])
+    assert [path.name for path in (place / "results").iterdir()] == [name]
+
+
+def test_names_do_not_steer_the_terminal(model, place, capsys):
+    save("photos/\x1b[2Jred\n.png", PHOTO[:5])
+    save("photos/\x9b31m.png", PHOTO)
+    save("masks/\x1b[2Jred\n.png", MASK)
+    save("masks/\x9b31m.png", MASK)
+    assert run(model, "photos", "masks", "results") == 1
+    said = capsys.readouterr().err
+    assert not {"\x1b", "\x9b"} & set(said)
+    assert r"error: photos/\x1b[2Jred\n.png: its mask" in said
+    assert r"\x1b[2J" in usage_error(capsys, model, "\x1b[2J", "masks", "out")
+
+
+def test_leftovers_of_killed_runs_go_when_their_results_are_written_again(model, place):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    (place / "results").mkdir()
+    for name in (".photo.png.0123abcd.partial", ".theirs.png.0123abcd.partial", "photo.partial"):
+        (place / "results" / name).write_bytes(b"half")
+    assert run(model, "photo.png", "hole.png", "results") == 0
+    left = sorted(path.name for path in (place / "results").iterdir())
+    assert left == [".theirs.png.0123abcd.partial", "photo.partial", "photo.png"]
+
+
+def test_an_output_that_cannot_be_written_is_noticed_before_the_first_fill(model, place, capsys, monkeypatch):
+    from inpaint.inference import Inpainter
+
+    monkeypatch.setattr(Inpainter, "__call__", lambda *_, **__: pytest.fail("a photo was filled"))
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    too_long = "o" * 300 + ".png"
+    assert "too long" in usage_error(capsys, model, "photo.png", "hole.png", too_long)
+    (place / "folder" / "photo.png").mkdir(parents=True)
+    assert "is a folder" in usage_error(capsys, model, "photo.png", "hole.png", "folder")
+    assert "can be written there" in usage_error(capsys, model, "photo.png", "hole.png", "hole.png/x/out.png")
+    save("wide.png", np.zeros((2, 16_384), np.uint8))
+    save("thin.png", np.full((2, 16_384), 255, np.uint8))
+    assert run(model, "wide.png", "thin.png", "wide.webp") == 1
+    assert "WEBP holds at most 16383 pixels a side" in capsys.readouterr().err
+
+    def refused(**_):
+        raise PermissionError(13, "Permission denied", "out")
+
+    monkeypatch.setattr("inpaint.images.tempfile.TemporaryFile", refused)
+    told = usage_error(capsys, model, "photo.png", "hole.png", "new/out.png")
+    assert "--output new: no photo can be written there (Permission denied)" in told

@@ -295,3 +295,24 @@ def test_damaged_photos_and_what_is_no_file_are_left_out_by_name(script, photos,
     os.mkfifo(masks / "more.png")
     assert script.main(arguments(photos, tmp_path / "out", masks, "telea")) == 1
     assert "passed over the mask more.png: is a pipe and not a file" in capsys.readouterr().err
+
+
+def test_a_size_that_no_photo_has_is_a_usage_error(script, photos, tmp_path, capsys):
+    for size in ("999999999", "0", "-1", "7072"):
+        words = arguments(photos, tmp_path / "out", "box", "telea", "--size", size)
+        assert script.main(words) == 2
+        assert f"size: expected a crop of 1 to 7071 pixels a side, got {size}" in capsys.readouterr().err
+
+
+def test_names_do_not_steer_the_terminal(script, photos, tmp_path, capsys):
+    (photos / "\x1b[2Jtorn\n.png").write_bytes(b"")
+    leftover = tmp_path / "out" / ".table.md.0123abcd.partial"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half")
+    assert script.main(arguments(photos, tmp_path / "out", "box", "telea")) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.err + said.out
+    assert r"left out \x1b[2Jtorn\n.png" in said.err
+    assert r"could not be read: \x1b[2Jtorn\n.png." in said.out
+    assert list(read(tmp_path / "out")["protocol"]["skipped"]) == ["\x1b[2Jtorn\n.png"]
+    assert not leftover.exists()
