@@ -65,9 +65,9 @@ _TIFF_NAMES = {
 }
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by the number of the type
-_NOT_COMPRESSED, _FAX, _YCBCR, _SEPARATE = 1, (2, 3, 4), 6, 2
+_NOT_COMPRESSED, _FAX, _YCBCR, _SEPARATE, _SIGNED = 1, (2, 3, 4), 6, 2, 2
 _LARGEST_SMALL_TILE = 1 << 24  # pixels: a tile may be larger than a small picture
-_MOST_PIECES = 1 << 20  # a strip for each row of the highest picture
+_MOST_PIECES = 1 << 18  # more than tiles of 16×16 in the largest photo; readers take a while for each
 
 
 class ImageError(ValueError):
@@ -291,6 +291,8 @@ def _check_tiff(tags: Mapping[int, _Tag], layout: TiffLayout) -> None:
         raise ImageError("it lacks the tag PhotometricInterpretation; save it anew with another program")
     if _tiff_number(tags, _DEPTH, 1) != 1 or _tiff_number(tags, _TILE_DEPTH, 1) != 1:
         raise ImageError("is a volume of several layers; save one of them")
+    if _SIGNED in _tiff_values(tags, _KIND, (1,)):  # some readers take the bits for those of other values
+        raise ImageError("its values have signs; save it as 8-bit or 16-bit RGB")
     if _BITS in tags and tags[_BITS].count not in (1, layout.samples):
         raise ImageError("its tags BitsPerSample and SamplesPerPixel contradict each other")
     is_tiled = _TILES in tags or _TILE_WIDTH in tags

@@ -6,6 +6,8 @@ Each is refused by name, or gives the picture that a decoder that has nothing to
 import io
 import random
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -225,6 +227,9 @@ def test_the_tiff_that_the_next_ones_change_is_whole():
         ({"t278": 4}, "2 pieces, but its tags tell 1"),
         ({"t278": 0}, "RowsPerStrip makes no sense"),
         ({"t284": 7}, "PlanarConfiguration"),
+        ({"t339": 2}, "values have signs"),
+        ({"t262": []}, "lacks the tag PhotometricInterpretation"),
+        ({"t257": 300_000, "t278": 1}, "300000 pieces"),
         ({"t279": 127}, "rows are missing"),
         ({"t279": 0}, "rows are missing"),
         ({"t279": 4_000_000_000}, "cut short"),
@@ -236,6 +241,47 @@ def test_the_tiff_that_the_next_ones_change_is_whole():
 def test_contradictory_and_absurd_tags_are_refused(changes, reason):
     with pytest.raises(ImageError, match=reason):
         read_photo(tags_of(**changes))
+
+
+def test_values_with_a_sign_are_not_taken_for_others():
+    for values in (PIXELS[..., 0].view(np.int8), PIXELS.view(np.int8)):
+        with pytest.raises(ImageError, match=r"signs|not an image"):
+            read_photo(tiff(values, photometric="rgb" if values.ndim == 3 else "minisblack"))
+
+
+MEASURE = """
+import resource, sys
+import imagecodecs, tifffile
+from inpaint.images import ImageError, read_photo
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        told = read_photo(path).pixels.shape
+    except ImageError as error:
+        told = str(error)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(after - before, told)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told in other units elsewhere")
+def test_memory_is_that_of_the_picture_and_no_more(tmp_path):
+    (tmp_path / "tiny.tif").write_bytes(tags_of(t256=[40000, 8], t257=[40000, 8]))
+    (tmp_path / "deep.tif").write_bytes(tags_of(t32997=30000))
+    with (tmp_path / "sparse.webp").open("wb") as file:
+        file.truncate(3_000_000_000)
+    side = 2500
+    wide = imagecodecs.png_encode(np.zeros((side, side, 4), np.uint16))
+    (tmp_path / "wide.png").write_bytes(wide)
+    paths = [str(tmp_path / name) for name in ("tiny.tif", "deep.tif", "sparse.webp", "wide.png")]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True, timeout=120
+    )
+    *refused, decoded = done.stdout.splitlines()
+    for line, reason in zip(refused, ("stands twice", "several layers", "3000.0 MB"), strict=True):
+        assert reason in line and int(line.split()[0]) < 30_000  # kilobytes
+    assert "(2500, 2500, 3)" in decoded
+    assert int(decoded.split()[0]) * 1024 < 4 * side * side * 8
 
 
 def test_many_channels_count_as_much_as_many_pixels(monkeypatch):
