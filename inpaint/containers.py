@@ -34,6 +34,9 @@ _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_WITHOUT_LENGTH = (0x01, 0xD8)
 _JPEG_PROGRESSIVE, _JPEG_SCAN, _JPEG_END = 0xC2, 0xDA, 0xD9
 
+_GIF_EXTENSION, _GIF_PICTURE = 0x21, 0x2C
+_OS2_HEADER = 12  # bytes of the oldest of BMP's headers
+
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANES = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _DEPTH, _TILE_DEPTH = 322, 323, 324, 325, 32997, 32998
@@ -183,6 +186,48 @@ def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
             return
         if kind not in _JPEG_WITHOUT_LENGTH:
             position += int.from_bytes(data[position : position + 2], "big")
+
+
+def check_gif(data: bytes) -> None:
+    """Raise :class:`ImageError` for a GIF in which anything but blocks stands before its first picture.
+
+    Pillow passes over such bytes until one looks like a picture's first.
+    """
+    try:
+        position = 13 + _gif_table(data[10])
+        while data[position] != _GIF_PICTURE:
+            if data[position] != _GIF_EXTENSION:
+                raise ImageError(
+                    "the file is damaged: its blocks do not follow one another; get a whole copy"
+                )
+            position += 2
+            while data[position]:
+                position += 1 + data[position]
+            position += 1
+    except IndexError:
+        raise ImageError("the file is cut short; get a whole copy") from None
+
+
+def _gif_table(flags: int) -> int:
+    """Bytes of the table of colours that these flags announce."""
+    return 3 << (flags % 8 + 1) if flags & 0x80 else 0
+
+
+def check_bmp(data: bytes) -> None:
+    """Raise :class:`ImageError` for a BMP that has no room for its table of colours before its pixels."""
+    try:
+        start, header = struct.unpack_from("<II", data, 10)
+        if header == _OS2_HEADER:
+            (bits,) = struct.unpack_from("<H", data, 24)
+            used, entry = 0, 3
+        else:
+            (bits,) = struct.unpack_from("<H", data, 28)
+            (used,) = struct.unpack_from("<I", data, 46)
+            entry = 4
+    except struct.error as error:
+        raise ImageError("the file is cut short; get a whole copy") from error
+    if bits <= 8 and 14 + header + (used or 1 << bits) * entry > start:
+        raise ImageError("the file is damaged: its colours and its pixels overlap; get a whole copy")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from PIL import ExifTags, Image, ImageCms
 from inpaint.containers import (
     ImageError,
     TiffLayout,
+    check_bmp,
+    check_gif,
     check_jpeg,
     check_png,
     has_known_head,
@@ -352,6 +354,10 @@ def _decode(data: bytes, max_pixels: int) -> Photo:
             bits = data[24]  # signature 8, chunk length and name 8, width and height 8, then the bit depth
         elif format == "JPEG":
             check_jpeg(data)
+        elif format == "GIF":
+            check_gif(data)
+        elif format == "BMP":
+            check_bmp(data)
         elif format == "TIFF":
             layout = _checked_layout(data, image, max_pixels)
             bits = layout.bits

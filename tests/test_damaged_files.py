@@ -197,6 +197,31 @@ def test_a_photo_with_a_grey_corner_is_whole():
         assert (decode_rgb(encoded(grey, "JPEG")) == 128).all()
 
 
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_bmp_without_room_for_its_colours_is_refused(bits):
+    rows = bytes(range(200)) * 4
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, bits, 0, 0, 0, 0, 0, 0)
+
+    def bmp(table):
+        return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(table)) + header + table + rows
+
+    colours = np.random.default_rng(0).integers(0, 256, (1 << bits, 4), dtype=np.uint8)
+    whole = bmp(colours.tobytes())
+    np.testing.assert_array_equal(decode_rgb(whole), decoded_elsewhere("bmp", whole))
+    with pytest.raises(ImageError, match="overlap"):
+        decode_rgb(bmp(colours[1:].tobytes()))
+
+
+def test_a_gif_whose_table_of_colours_has_another_size_is_refused():
+    data = bytearray(FILES["gif"])
+    for size in range(8):
+        data[10] = (data[10] & 0xF8) | size
+        if bytes(data) == FILES["gif"]:
+            continue
+        with pytest.raises(ImageError, match=r"damaged|cut short"):
+            decode_rgb(bytes(data))
+
+
 def tags_of(**changes):
     """A 16-bit grey TIFF of 8×8 with these tags (t256=9) for its right ones; a list puts one in twice."""
     tags = {256: 8, 257: 8, 258: 16, 259: 1, 262: 1, 273: 1000, 277: 1, 278: 8, 279: 128}
