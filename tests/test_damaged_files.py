@@ -197,6 +197,39 @@ def test_a_photo_with_a_grey_corner_is_whole():
         assert (decode_rgb(encoded(grey, "JPEG")) == 128).all()
 
 
+def bmp_of_runs(runs, bits=8, compression=1):
+    """A BMP of 16×16 whose pixels are these runs."""
+    table = np.random.default_rng(0).integers(0, 256, (1 << bits, 4), dtype=np.uint8).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, bits, compression, len(runs), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(table)) + header + table + runs
+
+
+def test_a_bmp_of_runs_is_read_as_elsewhere_or_refused():
+    rows = [bytes([5, row, 0, 7, *range(7), 0, 4, 9, 0, 0]) for row in range(16)]  # 5 + 7 + 4 pixels
+    end = b"\0\1"
+    short = bytes([4, 7, 0, 0])  # the rest of the row has the first colour
+    for runs in (
+        b"".join(rows) + end,
+        b"".join(rows),
+        b"".join(rows)[:-2] + end,
+        b"".join(rows[:-1]) + short,
+    ):
+        data = bmp_of_runs(runs)
+        np.testing.assert_array_equal(decode_rgb(data), decoded_elsewhere("bmp", data))
+    for runs in (
+        b"".join(rows[:8]) + end,  # rows are missing
+        b"".join(rows[:-1]) + rows[-1][:2] + end,
+        rows[0][:-2] + b"\1\1" + b"".join(rows),  # a row is too long
+        b"\0\2\5\5" + b"".join(rows),  # a gap
+        b"".join(rows[:8]) + b"\0\0" + b"".join(rows[8:]),  # a row without pixels
+        b"".join(rows)[:-20],
+    ):
+        with pytest.raises(ImageError, match=r"damaged|cut short"):
+            decode_rgb(bmp_of_runs(runs))
+    with pytest.raises(ImageError, match="4-bit"):
+        decode_rgb(bmp_of_runs(b"".join(rows), bits=4, compression=2))
+
+
 @pytest.mark.parametrize("bits", [1, 4, 8])
 def test_a_bmp_without_room_for_its_colours_is_refused(bits):
     rows = bytes(range(200)) * 4
