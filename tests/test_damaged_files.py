@@ -19,6 +19,7 @@ import tifffile
 from PIL import Image
 
 from inpaint import containers
+from inpaint.datasets import TrainingBatches, open_photos
 from inpaint.images import MAX_PIXELS, ImageError, LimitError, decode_rgb, read_mask, read_photo
 
 # Pillow warns of much of what is then refused.
@@ -131,6 +132,19 @@ def test_every_flipped_bit_in_the_data_of_a_png_is_refused(name):
             read_photo(bytes(data))
         with pytest.raises(ImageError, match="damaged"):
             read_mask(bytes(data))
+
+
+def test_in_training_a_damaged_photo_counts_as_broken(tmp_path):
+    damaged = bytearray(FILES["png"])
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "a.png").write_bytes(damaged)
+    (tmp_path / "b.jpg").write_bytes(with_scans(700))
+    (tmp_path / "c.tif").write_bytes(tags_of(t256=[40000, 8]))
+    (tmp_path / "d.png").write_bytes(FILES["png"])
+    batches = TrainingBatches(open_photos(tmp_path), "box:0.1-0.3", size=16, batch_size=4)
+    assert batches.batch(0).image.shape == (4, 3, 16, 16)
+    assert sorted(batches.broken) == ["a.png", "b.jpg", "c.tif"]
+    assert "a checksum is wrong" in batches.broken["a.png"]
 
 
 @pytest.mark.parametrize("name", FILES)
