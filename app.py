@@ -38,7 +38,16 @@ from gradio.components.image_editor import AcceptBlobs
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
-from inpaint.images import LOSSY_FORMATS, SUFFIXES, ImageError, Photo, encode_photo, read_mask, read_photo
+from inpaint.images import (
+    LOSSY_FORMATS,
+    SUFFIXES,
+    ImageError,
+    LimitError,
+    Photo,
+    encode_photo,
+    read_mask,
+    read_photo,
+)
 from inpaint.weights import WeightsError, find_model, installed_models
 
 DEFAULT_MODEL = "pconv-carafe"
@@ -697,7 +706,9 @@ def _painted_photo(work: Work | None, layers: Sequence[str] | None) -> tuple[Wor
 
 def _reason(error: Exception) -> str:
     """Say why, for a message box: the boxes show HTML, and a visitor's file needs no name."""
-    return html.escape(str(error).removeprefix("image: "))
+    # Nor has a visitor a say in the limits.
+    told = error.naming() if isinstance(error, LimitError) else str(error)
+    return html.escape(told.removeprefix("image: "))
 
 
 def _load(load: Callable[[str], Fill], name: str) -> Fill:

@@ -34,11 +34,12 @@ from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError,
 from inpaint.evaluation.report import export_cases, markdown, write_report
 from inpaint.images import prepare_folder
 from inpaint.metrics import LpipsAlex, LpipsUnavailableError
+from inpaint.terminal import ArgumentParser, printable
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -73,10 +74,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(arguments)
     except (ValueError, OSError, MethodError, LpipsUnavailableError) as error:
-        sys.stderr.write(f"evaluate.py: {error}\n")
+        say(str(error))
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("evaluate.py: interrupted before the report was written\n")
+        say("interrupted before the report was written")
         return 130
 
 
@@ -133,10 +134,15 @@ def run(arguments: argparse.Namespace) -> int:
             "its table is what was printed"
         ) from error
     for name, reason in cases.skipped.items():
-        sys.stderr.write(f"evaluate.py: left out {name}: {reason}\n")
+        say(f"left out {name}: {reason}")
     for name, reason in cases.broken_masks.items():
-        sys.stderr.write(f"evaluate.py: passed over the mask {name}: {reason}\n")
+        say(f"passed over the mask {name}: {reason}")
     return 1 if cases.skipped or cases.broken_masks else 0
+
+
+def say(text: str) -> None:
+    """Tell the user a line."""
+    sys.stderr.write(f"evaluate.py: {printable(text)}\n")
 
 
 def name_of(images: str) -> str:

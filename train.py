@@ -44,6 +44,7 @@ import sys
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from inpaint.terminal import ArgumentParser, Formatter
 from inpaint.training.flags import add_flags, settings_from_flags
 from inpaint.training.presets import PRESETS
 
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         choices=PRESETS,
         help="a whole run's settings, in inpaint/training/presets.py; flags go before",
     )
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -68,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
         settings = settings_from_flags(namespace)
     except ValueError as error:
         parser.error(str(error))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     # Imported only now: a wrong flag is answered sooner.
     import torch
@@ -79,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
     told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)
-    told += (PermissionError, torch.OutOfMemoryError)
+    told += (PermissionError, MemoryError, torch.OutOfMemoryError)
     try:
         with logging_redirect_tqdm():
             stop = train(settings)

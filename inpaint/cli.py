@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,20 +22,29 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from inpaint import __version__
+from inpaint.files import remove_partials, why_not_regular
 from inpaint.images import (
     ALPHA_FORMATS,
     LOSSY_FORMATS,
+    MAX_FILE_BYTES,
     MAX_PIXELS,
     SUFFIXES,
     ImageError,
+    LimitError,
+    check_can_hold,
     format_for,
+    prepare_folder,
     read_mask,
     read_photo,
     write_photo,
 )
+from inpaint.terminal import ArgumentParser, printable
 
 if TYPE_CHECKING:
     from inpaint.inference import Inpainter
+
+
+_LIMIT_FLAGS = {"max_pixels": "--max-megapixels", "max_file_bytes": "--max-megabytes"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="inpaint", description="Paint over anything in a photo and get a believable picture back."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -103,28 +113,42 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     run.add_argument(
         "--max-megapixels",
-        type=_megapixels,
+        type=_millions("megapixels", 50),
         default=MAX_PIXELS / 1e6,
         metavar="N",
-        help="refuse larger files before decoding them (default: %(default)g)",
+        help="refuse larger pictures before decoding them (default: %(default)g)",
+    )
+    run.add_argument(
+        "--max-megabytes",
+        type=_millions("megabytes", 500),
+        default=MAX_FILE_BYTES / 1e6,
+        metavar="N",
+        help="refuse larger files before reading them (default: %(default)g)",
     )
     commands.add_parser("models", help="list the installed models: name, size, scores")
     return parser
 
 
-def _megapixels(text: str) -> float:
-    """A size that can be told in whole pixels."""
+def _millions(unit: str, example: int) -> Callable[[str], float]:
+    """The type of a size in millions that can be told in whole ones."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (value > 0 and math.isfinite(value * 1e6)):
+            raise argparse.ArgumentTypeError(f"expected {unit} above 0, such as {example}, got {text!r}")
+        return value
+
+    return parse
+
+
+def _run(parser: ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value * 1e6)):
-        raise argparse.ArgumentTypeError(f"expected megapixels above 0, such as 50, got {text!r}")
-    return value
-
-
-def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    tasks = _pair(parser, arguments.image, arguments.mask, arguments.output)
+        tasks = _pair(parser, arguments.image, arguments.mask, arguments.output)
+    except OSError as error:  # a name that is too long, a folder that may not be listed
+        parser.error(f"{error.filename}: {error.strerror}")
     # After the paths are known to make sense: this import and the model take seconds.
     from inpaint.inference import Inpainter
 
@@ -143,13 +167,19 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         bar_format="{percentage:3.0f}%|{bar:30}| {elapsed}<{remaining} {desc}",
     ) as bar:
         for done, task in enumerate(tasks):
-            bar.set_description_str(f"{done + 1}/{len(tasks)} {task.photo.name}")
+            bar.set_description_str(f"{done + 1}/{len(tasks)} {printable(task.photo.name)}")
+            limits = {
+                "max_pixels": round(arguments.max_megapixels * 1e6),
+                "max_file_bytes": round(arguments.max_megabytes * 1e6),
+            }
             try:
-                _fill_one(fill, task, round(arguments.max_megapixels * 1e6), bar)
+                _fill_one(fill, task, limits, bar)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
                 # ValueError covers ImageError; RuntimeError is what torch raises when a GPU is out of memory.
                 failed += 1
                 message = str(error) or type(error).__name__
+                if isinstance(error, LimitError):
+                    message = error.naming(_LIMIT_FLAGS)
                 _say(f"error: {message if str(task.photo) in message else f'{task.photo}: {message}'}")
             bar.update(done + 1 - bar.n)
     if failed:
@@ -157,20 +187,21 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _fill_one(fill: Inpainter, task: _Task, max_pixels: int, bar: tqdm) -> None:
+def _fill_one(fill: Inpainter, task: _Task, limits: dict[str, int], bar: tqdm) -> None:
     if not task.masks:
         raise ImageError(f"{task.photo}: there is no mask named {task.photo.stem}.png or the like")
     if len(task.masks) > 1:
         names = ", ".join(mask.name for mask in task.masks)
         raise ImageError(f"{task.photo}: several masks have its stem ({names}); keep one")
-    photo = read_photo(task.photo, max_pixels=max_pixels)
-    mask = read_mask(task.masks[0], max_pixels=max_pixels)
+    photo = read_photo(task.photo, **limits)
+    mask = read_mask(task.masks[0], **limits)
     height, width = photo.pixels.shape[:2]
     if mask.shape != (height, width):
         raise ImageError(
             f"{task.photo}: its mask {task.masks[0].name} is {mask.shape[1]}×{mask.shape[0]}, but the "
             f"upright photo is {width}×{height}; draw the mask at the photo's size"
         )
+    check_can_hold(format_for(task.output), width, height)
     notes = list(photo.notes)
     if not mask.any():
         notes.append(f"its mask {task.masks[0].name} has no pixel above 127, so nothing was filled")
@@ -187,7 +218,7 @@ def _advance(bar: tqdm, position: float) -> None:
     bar.update(position - bar.n)
 
 
-def _pair(parser: argparse.ArgumentParser, image: Path, mask: Path, output: Path) -> list[_Task]:
+def _pair(parser: ArgumentParser, image: Path, mask: Path, output: Path) -> list[_Task]:
     """Find the photos, the masks of each and where each result goes; usage errors end the program."""
     for option, path in (("--image", image), ("--mask", mask)):
         if not path.exists():
@@ -218,6 +249,8 @@ def _pair(parser: argparse.ArgumentParser, image: Path, mask: Path, output: Path
     for task in tasks:
         if task.output.suffix.lower() not in SUFFIXES:
             parser.error(f"--output {task.output}: unknown format; end it in one of {', '.join(SUFFIXES)}")
+        if _is_folder(task.output):
+            parser.error(f"--output {task.output}: is a folder; a photo cannot be written there")
         for source in (task.photo, *task.masks):
             if task.output.resolve() == source.resolve() or (
                 task.output.exists() and task.output.samefile(source)
@@ -225,17 +258,37 @@ def _pair(parser: argparse.ArgumentParser, image: Path, mask: Path, output: Path
                 parser.error(f"--output {output}: would overwrite {source}; name another file or folder")
     folder = output if into_folder else output.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        prepare_folder(folder)
     except OSError as error:
-        parser.error(f"--output {folder}: cannot be made a folder ({error.strerror})")
+        parser.error(f"--output {folder}: no photo can be written there ({error.strerror})")
+    remove_partials(folder, {task.output.name for task in tasks})
     return tasks
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether this is a folder; raises OSError where there can be nothing of that name."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def _image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return a folder's image files by suffix, sorted, and the names of its other files but hidden ones."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    return images, [path.name for path in files if path.suffix.lower() not in SUFFIXES]
+    """Return what a folder holds of images by suffix, sorted, and the names of its other files; none hidden.
+
+    A pipe or the like that is named as an image is returned as one: reading it is an error that names it.
+    """
+    images, others = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            images.append(path)
+        elif path.is_file():
+            others.append(path.name)
+        elif not path.is_dir():
+            others.append(f"{path.name} ({why_not_regular(path)})")
+    return images, others
 
 
 def _list_models() -> int:
@@ -260,9 +313,9 @@ def _list_models() -> int:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write(f"{line.rstrip()}\n")
+        sys.stdout.write(f"{printable(line.rstrip())}\n")
     return 0
 
 
 def _say(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)

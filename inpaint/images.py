@@ -2,24 +2,39 @@
 
 Files are not trusted. Only the formats of :data:`FORMATS` are tried, the size is checked in the header
 before any pixel is decoded, and a file that is cut short or broken is an :class:`ImageError`, never a
-half-grey photo.
+half-grey photo. Pixels are decoded whole before anything else looks at the file.
 """
 
 from __future__ import annotations
 
 import errno
 import io
+import math
 import os
-import secrets
+import struct
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+
+from inpaint.containers import (
+    ImageError,
+    TiffLayout,
+    check_bmp,
+    check_gif,
+    check_jpeg,
+    check_png,
+    has_known_head,
+    read_tiff_layout,
+    with_more_data,
+)
+from inpaint.files import NotRegularError, lock, open_regular, partial_path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What is read and written; everything else Pillow knows (FITS, EPS, ...) is left out on purpose."""
@@ -46,6 +61,15 @@ MAX_PIXELS = 50_000_000
 """Largest width × height that is decoded unless the caller says otherwise. Pillow's own limit of
 178 956 970 pixels stays above any value given here."""
 
+MAX_FILE_BYTES = 512_000_000
+"""Largest file that is read unless the caller says otherwise: more than `MAX_PIXELS` take uncompressed."""
+
+MAX_SQUARE = math.isqrt(MAX_PIXELS)
+"""Side of the largest square that photos are cut to: it has the pixels of the largest photo."""
+
+_BYTES_PER_PIXEL = 8
+"""Most that one pixel may take decoded: four channels of 16 bits. The limit of pixels so bounds bytes too."""
+
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "PNG": {"compress_level": 4},
@@ -56,6 +80,8 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "TIFF": {},
     "GIF": {},
 }
+
+_MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535}
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,8 +119,29 @@ _DESCRIPTIVE_TIFF_TAGS = frozenset(
 )
 
 
-class ImageError(ValueError):
-    """An image file that cannot be read or written; the message names the file, the reason and the remedy."""
+# What decoders raise where a file is broken; Pillow's have no error of their own.
+_DECODER_ERRORS = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error),
+)
+
+
+class LimitError(ImageError):
+    """A file that is larger than it may be.
+
+    Attributes:
+        reason: what is too large, and the limit.
+        limit: the argument that sets the limit, `max_pixels` or `max_file_bytes`; doors with other words for
+            it put theirs in its place by :meth:`naming`.
+    """
+
+    def __init__(self, reason: str, limit: str) -> None:
+        super().__init__(f"{reason}; make it smaller first, or raise {limit}")
+        self.reason, self.limit = reason, limit
+
+    def naming(self, words: Mapping[str, str] | None = None) -> str:
+        """Return the message with this door's words for its limits; without any, nothing is to be raised."""
+        return f"{self.reason}; make it smaller first" + (f", or raise {words[self.limit]}" if words else "")
 
 
 @dataclass
@@ -129,38 +176,68 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return read_photo(data, max_pixels=max_pixels).pixels
 
 
-def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(
+    source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, max_file_bytes: int = MAX_FILE_BYTES
+) -> Photo:
     """Read a photo from a file or from a file's bytes.
 
     Grey, palette, 1-bit and CMYK files come out as RGB, 16-bit ones as 8-bit; `Photo.notes` says what was
-    lost. Of an animation or a file of several pages the first picture is read. Raises :class:`ImageError`.
+    lost. Of an animation or a file of several pages the first picture is read. Raises :class:`ImageError`,
+    and of its kinds :class:`LimitError` where width × height is above `max_pixels`, where decoding takes more
+    than 8 bytes for each of these, or where the file (not bytes, which are in memory already) is larger than
+    `max_file_bytes`.
     """
-    with _opened(source) as (stream, name):
-        try:
-            return _decode(stream, max_pixels)
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from None
-        except Image.DecompressionBombError as error:
-            raise ImageError(f"{name}: too many pixels; make it smaller first ({error})") from None
-        except Image.UnidentifiedImageError:
-            known = ", ".join(FORMATS)
-            raise ImageError(
-                f"{name}: not an image this program reads; save it as one of {known}, 8 or 16 bits a channel"
-            ) from None
-        except Exception as error:
-            # Decoders meet broken files with every kind of exception: OSError, SyntaxError, struct.error...
-            raise ImageError(
-                f"{name}: the file is damaged or cut short; get a whole copy ({error})"
-            ) from error
+    name = "image" if isinstance(source, bytes) else str(source)
+    try:
+        data = source if isinstance(source, bytes) else read_file(source, max_bytes=max_file_bytes)
+        return _decode(data, max_pixels)
+    except LimitError as error:
+        raise LimitError(f"{name}: {error.reason}", error.limit) from None
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: too many pixels; make it smaller first ({error})") from None
+    except MemoryError as error:
+        raise ImageError(f"{name}: there is not memory enough to read it; make it smaller first") from error
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"{name}: the file is damaged or cut short; get a whole copy ({error})") from error
 
 
-def read_mask(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_file(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Return a file's bytes, all of them.
+
+    Raises :class:`ImageError`, whose message does not name the file, for what is missing, cannot be read or
+    is no regular file, and :class:`LimitError` for more than `max_bytes`, of which then none are read.
+    """
+    try:
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            # One more: it may be growing.
+            data = stream.read(max_bytes + 1) if size <= max_bytes else b""
+    except FileNotFoundError:
+        raise ImageError("there is no such file") from None
+    except NotRegularError as error:
+        raise ImageError(str(error)) from None
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
+    size = max(size, len(data))
+    if size > max_bytes:
+        raise LimitError(
+            f"the file has {size / 1e6:.1f} MB, more than the limit of {max_bytes / 1e6:.1f}",
+            "max_file_bytes",
+        )
+    return data
+
+
+def read_mask(
+    source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, max_file_bytes: int = MAX_FILE_BYTES
+) -> np.ndarray:
     """Read a mask: bool H×W, True (hole) where the luminance is above 127.
 
-    A mask is read as a photo is: turned upright where its file says so, alpha left out. Raises
-    :class:`ImageError`.
+    A mask is read as a photo is: turned upright where its file says so, alpha left out. Raises what
+    :func:`read_photo` does.
     """
-    photo = read_photo(source, max_pixels=max_pixels)
+    photo = read_photo(source, max_pixels=max_pixels, max_file_bytes=max_file_bytes)
     return np.asarray(Image.fromarray(photo.pixels).convert("L")) > 127
 
 
@@ -207,6 +284,13 @@ def write_photo(path: Path | str, photo: Photo) -> None:
     write_atomically(path, data)
 
 
+def check_can_hold(format: str, width: int, height: int) -> None:
+    """Raise :class:`ImageError` where a format of :data:`FORMATS` has no pictures of that size."""
+    most = _MAX_SIDE.get(format)
+    if most is not None and max(width, height) > most:
+        raise ImageError(f"{format} holds at most {most} pixels a side, not {width}×{height}; write a PNG")
+
+
 def format_for(path: Path) -> str:
     """Name the format that a path's suffix stands for. Raises :class:`ImageError` for an unknown suffix."""
     try:
@@ -218,9 +302,10 @@ def format_for(path: Path) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that `path` holds either what it held before or all of `data`, whatever happens."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = partial_path(path)
     try:
         with partial.open("xb") as stream:
+            lock(stream)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -252,50 +337,53 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def _opened(source: Path | str | bytes) -> Iterator[tuple[IO[bytes], str]]:
-    """Yield a stream of the source, and the name it goes by in messages."""
-    if isinstance(source, bytes):
-        yield io.BytesIO(source), "image"
-        return
-    path = Path(source)
-    if not path.is_file():
-        raise ImageError(f"{path}: {'is not a file' if path.exists() else 'there is no such file'}")
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be opened ({error.strerror})") from error
-    with stream:
-        yield stream, str(path)
-
-
-def _decode(stream: IO[bytes], max_pixels: int) -> Photo:
-    with Image.open(stream, formats=FORMATS) as image:
+def _decode(data: bytes, max_pixels: int) -> Photo:
+    with _opened(data) as image:
         width, height = image.size
         if width * height > max_pixels:
-            raise ImageError(
+            raise LimitError(
                 f"{width}×{height} is {width * height / 1e6:.1f} megapixels, more than the limit of "
-                f"{max_pixels / 1e6:.1f}; make it smaller first, or raise max_pixels"
+                f"{max_pixels / 1e6:.1f}",
+                "max_pixels",
             )
-        notes: list[str] = []
         # A JPEG with a preview or a depth map behind it calls itself MPO.
         format = "JPEG" if image.format == "MPO" else str(image.format)
-        if format != "JPEG" and getattr(image, "is_animated", False):
-            notes.append("has several pictures; only the first was read")
-        orientation, exif = _read_exif(image, notes)
-        icc = image.info.get("icc_profile") or b""
-
-        bits = _bits_per_channel(image, stream)
+        bits, layout = 8, None
+        if format == "PNG":
+            check_png(data)
+            bits = data[24]  # signature 8, chunk length and name 8, width and height 8, then the bit depth
+        elif format == "JPEG":
+            check_jpeg(data)
+        elif format == "GIF":
+            check_gif(data)
+        elif format == "BMP":
+            check_bmp(data)
+        elif format == "TIFF":
+            layout = _checked_layout(data, image, max_pixels)
+            bits = layout.bits
         # Pillow knows better what to do with inks and with colours that are multiplied by their alpha.
         if bits > 8 and image.mode in _WIDE_MODES and not _has_associated_alpha(image):
-            eight_bit = _decode_wide(image, stream, bits)
+            eight_bit = _decode_wide(image, data, bits, layout)
         elif image.mode in _COLOUR_MODES:
             image.load()
             eight_bit = image
-            if format == "TIFF":
-                orientation = 1  # Pillow turns a TIFF upright while it loads
+            if format == "JPEG":
+                _check_last_pixels(image, data)
+            elif layout is not None and layout.is_fax:
+                _check_fax(image, data, layout.orientation)
         else:
             raise ImageError(f"pixels of kind {image.mode!r} are not read; save it as 8-bit or 16-bit RGB")
+
+        notes: list[str] = []
+        # A TIFF's EXIF and a GIF's second picture lie elsewhere in the file, where reading the first one has
+        # no way back from; a PNG's EXIF may lie behind its pixels.
+        with _opened(data) if format in ("TIFF", "GIF") else nullcontext(image) as described:
+            if format != "JPEG" and getattr(described, "is_animated", False):
+                notes.append("has several pictures; only the first was read")
+            orientation, exif = _read_exif(described, notes)
+            icc = described.info.get("icc_profile") or b""
+        if eight_bit is image and format == "TIFF":
+            orientation = 1  # Pillow turns a TIFF upright while it loads
         if bits > 8:
             notes.append(f"{bits}-bit pixels were read as 8-bit")
 
@@ -323,6 +411,67 @@ def _decode(stream: IO[bytes], max_pixels: int) -> Photo:
     )
 
 
+def _opened(data: bytes) -> Image.Image:
+    """Open a file by its header; `Image.UnidentifiedImageError` is told as what it is."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError as error:
+        reason = "not an image this program reads" + (", or a damaged one" if has_known_head(data) else "")
+        known = ", ".join(FORMATS)
+        raise ImageError(f"{reason}; save it as one of {known}, 8 or 16 bits a channel") from error
+
+
+def _checked_layout(data: bytes, image: Image.Image, max_pixels: int) -> TiffLayout:
+    layout = read_tiff_layout(data)
+    if sorted((layout.width, layout.height)) != sorted(image.size):
+        raise ImageError("its tags contradict each other about its size; save it anew with another program")
+    if layout.nbytes > max_pixels * _BYTES_PER_PIXEL:
+        raise LimitError(
+            f"its {layout.samples} channels take {layout.nbytes / 1e6:.1f} MB, more than the limit of "
+            f"{max_pixels * _BYTES_PER_PIXEL / 1e6:.1f}",
+            "max_pixels",
+        )
+    return layout
+
+
+def _check_last_pixels(image: Image.Image, data: bytes) -> None:
+    """Raise :class:`ImageError` for a JPEG that was cut and given an end: its rest is grey, without an error.
+
+    Whether the last pixels are that grey, or this is a photo with a grey corner, more coded data tell.
+    """
+    width, height = image.size
+    box = (max(width - 8, 0), max(height - 8, 0), width, height)
+    if image.mode not in ("L", "RGB") or (np.asarray(image.crop(box)) != 128).any():
+        return
+    longer = with_more_data(data)
+    if longer is None:
+        return
+    with _opened(longer) as other:
+        if other.tobytes() != image.tobytes():
+            raise ImageError("the file is damaged or cut short: its last rows are missing; get a whole copy")
+
+
+def _check_fax(image: Image.Image, data: bytes, orientation: int) -> None:
+    """Raise :class:`ImageError` where another decoder sees other pixels in a fax-coded TIFF.
+
+    The coding has no checksum, and what Pillow decodes with goes on after an error with rows it makes up.
+    """
+    import tifffile
+
+    page = tifffile.TiffFile(io.BytesIO(data)).pages.first
+    try:
+        other = Image.fromarray(page.asarray(maxworkers=1).astype(np.uint8))
+    except RuntimeError as error:  # the errors of imagecodecs' decoders are of this kind
+        raise ImageError(f"the file is damaged or cut short; get a whole copy ({error})") from error
+    if orientation in _TURN:
+        other = other.transpose(_TURN[orientation])
+    differ = np.asarray(other).astype(bool) != np.asarray(image.convert("L")).astype(bool)
+    if differ.any() and not differ.all():  # one of them may call white what the other calls black
+        raise ImageError(
+            "the file is damaged: its fax coding has errors; get a whole copy, or save it as PNG"
+        )
+
+
 def _read_exif(image: Image.Image, notes: list[str]) -> tuple[int, bytes]:
     """Return how the pixels lie (1 to 8, 1 = upright) and the EXIF block to write later."""
     try:
@@ -338,27 +487,18 @@ def _read_exif(image: Image.Image, notes: list[str]) -> tuple[int, bytes]:
             for tag in set(exif) - _DESCRIPTIVE_TIFF_TAGS:
                 del exif[tag]
         return orientation, exif.tobytes() if len(exif) else b""
-    except Exception:
-        # A photo with broken EXIF is still a photo.
+    except _DECODER_ERRORS:
+        # A photo with broken EXIF is still a photo: its pixels have been decoded.
         notes.append("its EXIF is damaged and was left out")
         return 1, b""
-
-
-def _bits_per_channel(image: Image.Image, stream: IO[bytes]) -> int:
-    if image.format == "PNG":
-        stream.seek(24)  # signature 8, chunk length and name 8, width and height 8, then the bit depth
-        return stream.read(1)[0]
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined]
-    return 8
 
 
 def _has_associated_alpha(image: Image.Image) -> bool:
     return image.format == "TIFF" and 1 in image.tag_v2.get(338, ())  # type: ignore[attr-defined]
 
 
-def _decode_wide(image: Image.Image, stream: IO[bytes], bits: int) -> Image.Image:
-    """Decode more than 8 bits per channel (PNG, TIFF) to an 8-bit picture, as the file lies.
+def _decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout | None) -> Image.Image:
+    """Decode more than 8 bits a channel (PNG, or TIFF of that layout) to an 8-bit picture, as the file lies.
 
     Pillow has no mode for 16-bit colours and drops their low byte; here each value is rounded.
     """
@@ -367,20 +507,27 @@ def _decode_wide(image: Image.Image, stream: IO[bytes], bits: int) -> Image.Imag
     import tifffile
 
     peak = (1 << bits) - 1
-    stream.seek(0)
-    if image.format == "PNG":
-        values = imagecodecs.png_decode(stream.read())
-    else:
-        page = tifffile.TiffFile(stream).pages.first
-        if page.tilewidth * page.tilelength > MAX_PIXELS:
-            raise ImageError("its tiles are larger than the picture")
-        values = page.asarray(maxworkers=1)
-        if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-            values = np.moveaxis(values, 0, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            values = peak - values
-    values = np.atleast_3d(values)[..., : len(image.getbands())]  # a fourth channel may be no alpha
-    eight_bit = ((np.arange(peak + 1) * 255 + peak // 2) // peak).astype(np.uint8)[values]
+    try:
+        if layout is None:
+            values: Any = imagecodecs.png_decode(data)
+        else:
+            page = tifffile.TiffFile(io.BytesIO(data)).pages.first
+            if math.prod(page.shaped) != layout.values:  # some makers' own tags change it
+                raise ImageError("its tags contradict each other about its size")
+            values = page.asarray(maxworkers=1)
+            if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+                values = np.moveaxis(values, 0, -1)
+            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                np.subtract(peak, values, out=values)
+    except RuntimeError as error:  # the errors of imagecodecs' decoders are of this kind
+        raise ImageError(f"the file is damaged or cut short; get a whole copy ({error})") from error
+    if values.ndim == 2:
+        values = values[..., None]
+    values = values[..., : len(image.getbands())]  # a fourth channel may be no alpha
+    table = ((np.arange(peak + 1) * 255 + peak // 2) // peak).astype(np.uint8)
+    eight_bit = np.empty(values.shape, np.uint8)
+    for row in range(len(values)):  # the whole picture at once would be looked up by numbers of 64 bits
+        eight_bit[row] = table[values[row]]
     transparent = image.info.get("transparency")  # in PNG without alpha, a value that stands for transparency
     if transparent is not None and values.shape[-1] in (1, 3):
         opaque = (values != np.array(transparent)).any(axis=-1, keepdims=True)

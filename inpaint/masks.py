@@ -26,7 +26,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .images import SUFFIXES, ImageError, read_mask
+from .files import why_not_regular
+from .images import SUFFIXES, ImageError, LimitError, read_mask
 
 Ratio = tuple[float, float]
 
@@ -584,7 +585,8 @@ class MaskFolder:
 
     Attributes:
         names: the file names.
-        broken: name -> reason, for the masks that `draw` had to pass over.
+        broken: name -> reason, for the masks that `draw` had to pass over, and for what is named as a mask is
+            and is no regular file.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -596,14 +598,19 @@ class MaskFolder:
         self.invert = invert
         if not self.path.is_dir():
             raise FileNotFoundError(f"{self.path}: there is no such folder of masks")
-        self.names = sorted(
-            entry.name
-            for entry in self.path.iterdir()
-            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-        )
-        if not self.names:
-            raise ValueError(f"{self.path}: no mask in this folder (looked for {', '.join(SUFFIXES)})")
+        self.names = []
         self.broken: dict[str, str] = {}
+        for entry in sorted(self.path.iterdir()):
+            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith("."):
+                if reason := why_not_regular(entry):
+                    self.broken[entry.name] = reason
+                else:
+                    self.names.append(entry.name)
+        if not self.names:
+            reasons = "".join(f"; {name} {reason}" for name, reason in self.broken.items())
+            raise ValueError(
+                f"{self.path}: no mask in this folder (looked for {', '.join(SUFFIXES)}){reasons}"
+            )
         self._by_stem: dict[str, list[int]] = {}
         for index, name in enumerate(self.names):
             self._by_stem.setdefault(Path(name).stem, []).append(index)
@@ -613,7 +620,10 @@ class MaskFolder:
 
     def read(self, index: int) -> np.ndarray:
         """Return mask ``index`` as bool ``H×W``; raises `ImageError` naming the file if it is unreadable."""
-        white = read_mask(self.path / self.names[index])
+        try:
+            white = read_mask(self.path / self.names[index])
+        except LimitError as error:  # there is nothing here that would raise a limit
+            raise ImageError(error.naming()) from None
         return ~white if self.invert else white
 
     def files_of(self, stem: str) -> list[str]:

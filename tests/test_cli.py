@@ -1,6 +1,7 @@
 """The `inpaint` command, from the arguments to the files it leaves."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -231,3 +232,122 @@ def test_python_m_inpaint_starts_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
     done = subprocess.run([sys.executable, "-m", "inpaint", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("inpaint ")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_what_is_no_file_is_named_and_not_waited_for(model, place, capsys):
+    save("photos/good.png", PHOTO)
+    save("photos/other.png", PHOTO)
+    save("masks/good.png", MASK)
+    for name in ("photos/pipe.png", "masks/other.png", "photos/plain", "hole.png"):
+        os.mkfifo(name)
+    (place / "photos/zero.png").symlink_to("/dev/zero")
+    (place / "photos/lost.png").symlink_to("nothing")
+    for name in ("pipe", "zero", "lost"):
+        save(f"masks/{name}.png", MASK)
+    assert run(model, "photos", "masks", "results") == 1
+    assert [path.name for path in (place / "results").iterdir()] == ["good.png"]
+    said = capsys.readouterr().err
+    assert "plain (is a pipe and not a file)" in said
+    for reason in (
+        "photos/pipe.png: is a pipe and not a file",
+        "photos/zero.png: is a device and not a file",
+        "photos/lost.png: there is no such file",
+        "masks/other.png: is a pipe and not a file",
+    ):
+        assert reason in said
+    assert run(model, "photos/good.png", "hole.png", "out.png") == 1
+    assert "hole.png: is a pipe and not a file" in capsys.readouterr().err
+    assert not (place / "out.png").exists()
+
+
+def test_a_damaged_photo_or_mask_is_an_error_and_nothing_is_written(model, place, capsys):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    for name in ("photo.png", "hole.png"):
+        whole = (place / name).read_bytes()
+        damaged = bytearray(whole)
+        damaged[len(whole) // 2] ^= 8
+        (place / name).write_bytes(damaged)
+        assert run(model, "photo.png", "hole.png", "out.png") == 1
+        assert f"{name}: the file is damaged" in capsys.readouterr().err
+        assert not (place / "out.png").exists()
+        (place / name).write_bytes(whole)
+    assert run(model, "photo.png", "hole.png", "out.png") == 0
+
+
+def test_limits_are_on_by_default_and_named_by_the_flag_that_lifts_them(model, place, capsys):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    with (place / "sparse.webp").open("wb") as file:
+        file.truncate(3_000_000_000)
+    assert run(model, "sparse.webp", "hole.png", "out.png") == 1
+    told = (
+        "sparse.webp: the file has 3000.0 MB, more than the limit of 512.0; make it smaller first, or raise"
+    )
+    assert f"{told} --max-megabytes" in capsys.readouterr().err
+    assert run(model, "photo.png", "hole.png", "out.png", "--max-megapixels", "0.01") == 1
+    assert "or raise --max-megapixels" in capsys.readouterr().err
+    assert run(model, "photo.png", "hole.png", "out.png", "--max-megabytes", "0.0001") == 1
+    assert "or raise --max-megabytes" in capsys.readouterr().err
+    assert not (place / "out.png").exists()
+    told = usage_error(capsys, model, "photo.png", "hole.png", "out.png", "--max-megabytes", "0")
+    assert "--max-megabytes: expected megabytes above 0, such as 500, got '0'" in told
+
+
+@pytest.mark.parametrize("length", [240, 255])
+def test_long_names_are_written(model, place, length):
+    name = "p" * (length - 4) + ".png"
+    save(f"photos/{name}", PHOTO)
+    save(f"masks/{name}", MASK)
+    assert run(model, "photos", "masks", "results") == 0
+    np.testing.assert_array_equal(load(f"results/{name}")[MASK == 0], PHOTO[MASK == 0])
+    assert [path.name for path in (place / "results").iterdir()] == [name]
+
+
+def test_names_do_not_steer_the_terminal(model, place, capsys):
+    save("photos/\x1b[2Jred\n.png", PHOTO[:5])
+    save("photos/\x9b31m.png", PHOTO)
+    save("masks/\x1b[2Jred\n.png", MASK)
+    save("masks/\x9b31m.png", MASK)
+    assert run(model, "photos", "masks", "results") == 1
+    said = capsys.readouterr().err
+    assert not {"\x1b", "\x9b"} & set(said)
+    assert r"error: photos/\x1b[2Jred\n.png: its mask" in said
+    assert r"\x1b[2J" in usage_error(capsys, model, "\x1b[2J", "masks", "out")
+
+
+def test_leftovers_of_killed_runs_go_when_their_results_are_written_again(model, place):
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    (place / "results").mkdir()
+    for name in (".photo.png.0123abcd.partial", ".theirs.png.0123abcd.partial", "photo.partial"):
+        (place / "results" / name).write_bytes(b"half")
+    assert run(model, "photo.png", "hole.png", "results") == 0
+    left = sorted(path.name for path in (place / "results").iterdir())
+    assert left == [".theirs.png.0123abcd.partial", "photo.partial", "photo.png"]
+
+
+def test_an_output_that_cannot_be_written_is_noticed_before_the_first_fill(model, place, capsys, monkeypatch):
+    from inpaint.inference import Inpainter
+
+    monkeypatch.setattr(Inpainter, "__call__", lambda *_, **__: pytest.fail("a photo was filled"))
+    save("photo.png", PHOTO)
+    save("hole.png", MASK)
+    too_long = "o" * 300 + ".png"
+    assert "too long" in usage_error(capsys, model, "photo.png", "hole.png", too_long)
+    (place / "folder" / "photo.png").mkdir(parents=True)
+    assert "is a folder" in usage_error(capsys, model, "photo.png", "hole.png", "folder")
+    assert "can be written there" in usage_error(capsys, model, "photo.png", "hole.png", "hole.png/x/out.png")
+    save("wide.png", np.zeros((2, 16_384), np.uint8))
+    save("thin.png", np.full((2, 16_384), 255, np.uint8))
+    assert run(model, "wide.png", "thin.png", "wide.webp") == 1
+    assert "WEBP holds at most 16383 pixels a side" in capsys.readouterr().err
+
+    def refused(**_):
+        raise PermissionError(13, "Permission denied", "out")
+
+    monkeypatch.setattr("inpaint.images.tempfile.TemporaryFile", refused)
+    told = usage_error(capsys, model, "photo.png", "hole.png", "new/out.png")
+    assert "--output new: no photo can be written there (Permission denied)" in told

@@ -269,3 +269,50 @@ def test_sheet_and_limit(script, photos, tmp_path):
     assert script.main(arguments(photos, output, "box", "telea", "--limit", "2", "--sheet-rows", "0")) == 0
     assert read(output)["protocol"]["image_count"] == 2
     assert not (output / "sheet.png").exists()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_damaged_photos_and_what_is_no_file_are_left_out_by_name(script, photos, tmp_path, capsys):
+    whole = (photos / "coffee.png").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 8
+    (photos / "damaged.png").write_bytes(damaged)
+    os.mkfifo(photos / "pipe.png")
+    (photos / "zero.png").symlink_to("/dev/zero")
+    assert script.main(arguments(photos, tmp_path / "out", "box", "telea")) == 1
+    protocol = read(tmp_path / "out")["protocol"]
+    assert protocol["image_count"] == 3
+    assert list(protocol["skipped"]) == ["damaged.png", "pipe.png", "zero.png"]
+    said = capsys.readouterr().err
+    assert "left out damaged.png: the file is damaged" in said
+    assert "is a pipe and not a file" in said and "is a device and not a file" in said
+
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("astronaut", "chelsea", "coffee", "damaged", "pipe", "zero"):
+        Image.fromarray(np.eye(96, dtype=np.uint8) * 255).save(masks / f"{name}.png")
+    os.mkfifo(masks / "more.png")
+    assert script.main(arguments(photos, tmp_path / "out", masks, "telea")) == 1
+    assert "passed over the mask more.png: is a pipe and not a file" in capsys.readouterr().err
+
+
+def test_a_size_that_no_photo_has_is_a_usage_error(script, photos, tmp_path, capsys):
+    for size in ("999999999", "0", "-1", "7072"):
+        words = arguments(photos, tmp_path / "out", "box", "telea", "--size", size)
+        assert script.main(words) == 2
+        assert f"size: expected a crop of 1 to 7071 pixels a side, got {size}" in capsys.readouterr().err
+
+
+def test_names_do_not_steer_the_terminal(script, photos, tmp_path, capsys):
+    (photos / "\x1b[2Jtorn\n.png").write_bytes(b"")
+    leftover = tmp_path / "out" / ".table.md.0123abcd.partial"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half")
+    assert script.main(arguments(photos, tmp_path / "out", "box", "telea")) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.err + said.out
+    assert r"left out \x1b[2Jtorn\n.png" in said.err
+    assert r"could not be read: \x1b[2Jtorn\n.png." in said.out
+    assert list(read(tmp_path / "out")["protocol"]["skipped"]) == ["\x1b[2Jtorn\n.png"]
+    assert not leftover.exists()

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from inpaint.images import SUFFIXES, ImageError, decode_rgb
+from inpaint.files import open_regular
+from inpaint.images import MAX_FILE_BYTES, SUFFIXES, ImageError, LimitError, decode_rgb
 
 from .index import TarIndex, index_tar, is_photo
 from .names import PathNames, TextList, repeated_names
@@ -25,9 +26,6 @@ from .storage import LocalFile, LostError, RemoteFile, expand_paths, expand_urls
 
 DEFAULT_CACHE_BYTES = 4 * 1024**3
 """Decoded photos kept in memory unless the caller says otherwise: some 12,000 photos of 384×288 pixels."""
-
-MAX_FILE_BYTES = 1 << 30
-"""Largest file that is read as a photo. A tar's header may claim any size, and that would be allocated."""
 
 _REMOTE_INDEXERS = 8  # shards indexed at a time where waiting for the network takes most of it
 
@@ -85,12 +83,12 @@ class _Part:
     def read(self, index: int) -> bytes:
         """The bytes of a photo; LostError where the whole part is lost, OSError where this photo is."""
         if isinstance(self.place, Path):
-            path = self.place / self.names[index]
-            _check_size(path.stat().st_size)
-            return path.read_bytes()
+            with open_regular(self.place / self.names[index]) as stream:
+                _check_size(os.fstat(stream.fileno()).st_size)
+                return stream.read()
         assert self.index is not None
         size = int(self.index.sizes[index])
-        _check_size(size)
+        _check_size(size)  # a header may claim any, and it would be allocated
         data = self.place.read(int(self.index.offsets[index]), size)
         if len(data) < size:
             raise ImageError(f"{self.place.label} is cut short; fetch it again")
@@ -163,7 +161,8 @@ class PhotoSet:
         """Return the file of photo ``index`` as it is stored.
 
         Raises:
-            ImageError: the file is gone, unreadable, cut short or larger than `MAX_FILE_BYTES`. Where a whole
+            ImageError: the file is gone, unreadable, cut short no regular file, or larger than
+                `inpaint.images.MAX_FILE_BYTES`. Where a whole
                 shard turns out to be gone, it is listed in `broken`, and not asked for any more.
         """
         number, local = self._locate(index)
@@ -196,7 +195,9 @@ class PhotoSet:
             return decode_rgb(self.read_bytes(index))
         except ImageError as error:
             name = self.names[index]
-            reason = str(error).removeprefix("image: ").removeprefix(f"{name}: ")
+            # There is nothing here that would raise a limit.
+            told = error.naming() if isinstance(error, LimitError) else str(error)
+            reason = told.removeprefix("image: ").removeprefix(f"{name}: ")
             if self._locate(index)[0] not in self._lost:
                 self.broken[name] = reason
             raise ImageError(f"{name}: {reason}") from error

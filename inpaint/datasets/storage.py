@@ -16,6 +16,8 @@ from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
 
+from inpaint.files import open_regular
+
 logger = logging.getLogger("inpaint.datasets")
 
 WAITS = (0.5, 2.0, 6.0)
@@ -74,9 +76,12 @@ class LocalFile:
         return status.st_size, " ".join(map(str, (status.st_size, *changed)))
 
     def with_stream(self, work: Callable[[BinaryIO], Result]) -> Result:
-        """Return what `work` makes of the open file, which can seek; LostError if it is not there."""
+        """Return what `work` makes of the open file, which can seek; LostError if it is not there.
+
+        OSError for what is no regular file: a pipe would be waited for.
+        """
         try:
-            with self.path.open("rb") as stream:
+            with open_regular(self.path) as stream:
                 return work(stream)
         except FileNotFoundError as error:
             raise LostError(f"{self.label}: there is no such shard") from error

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet
-from inpaint.images import ImageError
+from inpaint.images import MAX_SQUARE, ImageError
 from inpaint.masks import MaskFolder, generator_for, parse_recipe
 from inpaint.metrics import score
 
@@ -109,8 +109,8 @@ class EvaluationSet:
     def __init__(
         self, photos: PhotoSet, masks: str, seed: int = 0, size: int = 256, limit: int | None = None
     ) -> None:
-        if size < 1:
-            raise ValueError(f"size: expected a crop of at least 1 pixel, got {size}")
+        if not 1 <= size <= MAX_SQUARE:
+            raise ValueError(f"size: expected a crop of 1 to {MAX_SQUARE} pixels a side, got {size}")
         if limit is not None and limit < 1:
             raise ValueError(f"limit: expected at least 1 photo, got {limit}")
         if len(photos) == 0:
@@ -139,8 +139,8 @@ class EvaluationSet:
 
     @property
     def broken_masks(self) -> dict[str, str]:
-        """Masks of a recipe found unreadable so far, for which others were taken: name -> reason."""
-        return {} if self._folder is not None else self._recipe.broken
+        """Masks that were passed over so far, unreadable ones and what is no regular file: name -> reason."""
+        return self._recipe.broken if self._folder is None else self._folder.broken
 
     def __len__(self) -> int:
         return len(self._order)

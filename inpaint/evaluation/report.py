@@ -11,7 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inpaint.evaluation.baselines import METHODS
 from inpaint.evaluation.protocol import METRICS, Case, SheetRow
+from inpaint.files import remove_partials
 from inpaint.images import write_atomically
+from inpaint.terminal import printable
 
 HEADINGS = {
     "psnr": "PSNR ↑ dB",
@@ -44,6 +46,7 @@ def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetR
     Without rows an older sheet.png is removed. Raises OSError where the disk says no.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_partials(folder, ("results.json", "table.md", "sheet.png"))
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # A photo's name need not be UTF-8. What then stands for its bytes is an escape that JSON knows too.
     write_atomically(folder / "results.json", text.encode("utf-8", "backslashreplace"))
@@ -76,14 +79,17 @@ def export_cases(cases: Iterable[Case], folder: Path) -> None:
             stream = io.BytesIO()
             Image.fromarray(pixels).save(stream, format="PNG")
             write_atomically(folder / kind / f"{stem}.png", stream.getvalue())
+    for kind in ("images", "masks"):
+        remove_partials(folder / kind, {f"{stem}.png" for stem in seen})
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Write results as Markdown: what was measured, a table of all images, `gains`, a table per bin."""
     protocol, methods = results["protocol"], results["methods"]
+    images, masks = printable(protocol["images"]), printable(protocol["masks"])
     parts = [
-        f"{protocol['image_count']} images of {protocol['images']}, {protocol['size']}×{protocol['size']} "
-        f"centre crops, masks `{protocol['masks']}`, seed {protocol['seed']}; sha256 of names and masks "
+        f"{protocol['image_count']} images of {images}, {protocol['size']}×{protocol['size']} "
+        f"centre crops, masks `{masks}`, seed {protocol['seed']}; sha256 of names and masks "
         f"`{protocol['sha256'][:16]}`; {protocol['date'][:10]}, {protocol['device']}, "
         f"CPU threads: {protocol['threads']}.",
         _table(methods),
@@ -97,10 +103,14 @@ def markdown(results: Mapping[str, Any]) -> str:
     if protocol["lpips_unavailable"]:
         parts.append(f"LPIPS was not computed: {protocol['lpips_unavailable']}.")
     if protocol["skipped"]:
-        parts.append(f"Left out because they could not be read: {', '.join(protocol['skipped'])}.")
+        parts.append(f"Left out because they could not be read: {_listed(protocol['skipped'])}.")
     if broken_masks := protocol.get("broken_masks"):
-        parts.append(f"Masks passed over because they could not be read: {', '.join(broken_masks)}.")
+        parts.append(f"Masks passed over because they could not be read: {_listed(broken_masks)}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def gains(psnr: Mapping[str, float]) -> str:

@@ -14,8 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inpaint.images import MAX_SQUARE
 from inpaint.losses import LossWeights
 from inpaint.training.adversary import AdversarySettings
+
+# Far beyond all use, and short of where numbers do not fit any more: slips of the keyboard are named.
+MAX_BATCH_PIXELS = 10_000_000_000
+MAX_STEPS = 10**12
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,12 @@ class Stage:
         for name, value in vars(self).items():
             if value < 1:
                 raise ValueError(f"a stage's {name} must be at least 1, got {value} in {self}")
+        if self.size > MAX_SQUARE or self.steps > MAX_STEPS:
+            raise ValueError(f"a stage has at most {MAX_SQUARE} px and {MAX_STEPS:.0e} steps, got {self}")
+        if self.pixels > MAX_BATCH_PIXELS:
+            raise ValueError(
+                f"a batch of {self.pixels / 1e9:.0f} gigapixels is more than {MAX_BATCH_PIXELS / 1e9:.0f}"
+            )
 
     def __str__(self) -> str:
         return f"{self.size}x{self.batch}:{self.steps}"
@@ -280,6 +292,10 @@ class TrainSettings:
                 value = getattr(self, name)
                 if not (math.isfinite(value) and value >= minimum):
                     raise ValueError(f"{flag_name(name)} must be at least {minimum}, got {value}")
+        maxima = {"threads": MAX_THREADS, "workers": MAX_THREADS, "val_size": MAX_SQUARE}
+        for name, maximum in maxima.items():
+            if getattr(self, name) > maximum:
+                raise ValueError(f"{flag_name(name)} must be at most {maximum}, got {getattr(self, name)}")
         if not -(2**63) <= self.seed < 2**63:
             raise ValueError(f"--seed must fit 64 bits, got {self.seed}")
         for name in ("lr", "finetune_lr"):

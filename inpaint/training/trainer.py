@@ -27,6 +27,7 @@ from inpaint.datasets import Batch, PhotoSet, open_photos_in_turn
 from inpaint.datasets.storage import source_label
 from inpaint.losses import InpaintingLoss, build_backbone, composite
 from inpaint.networks.probes import kernel_parameters
+from inpaint.terminal import printable
 from inpaint.training.adversary import Adversary, Phase
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
 from inpaint.training.checkpoint import (
@@ -460,5 +461,5 @@ def _without_secrets(settings: TrainSettings) -> TrainSettings:
 
 
 def _warn_of(what: str, broken: Mapping[str, str]) -> None:
-    listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
+    listed = "".join(f"\n  {printable(f'{name}: {reason}')}" for name, reason in broken.items())
     logger.warning("%d %s:%s", len(broken), what, listed)

@@ -22,6 +22,7 @@ from inpaint.networks.probes import (
     without_below,
     without_residual,
 )
+from inpaint.terminal import printable
 from inpaint.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def build_validator(
     chosen = EvaluationSet(photos, settings.val_masks, settings.val_seed, settings.val_size, limit)
     cases = list(chosen)
     broken = {**chosen.skipped, **chosen.broken_masks}
-    listed = "".join(f"\n  {name}: {reason}" for name, reason in broken.items())
+    listed = "".join(f"\n  {printable(f'{name}: {reason}')}" for name, reason in broken.items())
     if not cases:
         sources = " ".join(map(source_label, settings.val_data))
         raise ValueError(f"--val-data {sources}: no photo could be read:{listed}")

@@ -170,6 +170,9 @@ def test_only_what_changes_the_weights_is_essential() -> None:
         ("--checkpoint-format", ["pickle"]),
         ("--finetune-lr", ["0"]),
         ("--finetune-steps", ["9001"]),
+        ("--threads", ["100000"]),
+        ("--workers", ["100000"]),
+        ("--val-size", ["999999999"]),
     ],
 )
 def test_values_out_of_range_name_their_flag(flag: str, words: list[str]) -> None:
@@ -178,7 +181,15 @@ def test_values_out_of_range_name_their_flag(flag: str, words: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--schedule", "big"], ["--network-config", "[1]"], ["--network-config", "{"]]
+    "arguments",
+    [
+        ["--schedule", "big"],
+        ["--schedule", "64x999999999:1"],
+        ["--schedule", "999999999x1:1"],
+        ["--schedule", "64x1:9999999999999999999999"],
+        ["--network-config", "[1]"],
+        ["--network-config", "{"],
+    ],
 )
 def test_what_cannot_be_parsed_is_a_usage_error(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
