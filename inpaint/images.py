@@ -525,6 +525,8 @@ def _decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout 
             values = page.asarray(maxworkers=1)
             if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
                 values = np.moveaxis(values, 0, -1)
+            if values.shape[:2] != (layout.height, layout.width):
+                raise ImageError("its tags contradict each other about its size")
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                 np.subtract(peak, values, out=values)
     except RuntimeError as error:  # the errors of imagecodecs' decoders are of this kind

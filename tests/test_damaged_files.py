@@ -23,6 +23,7 @@ from hostile.corpus import (
     decoded_elsewhere,
     encoded,
     make_sparse_file,
+    place_of_tag,
     png_of,
     tags_of,
     tiff,
@@ -209,6 +210,49 @@ def test_the_tiff_that_the_next_ones_change_is_whole():
 def test_contradictory_and_absurd_tags_are_refused(changes, reason):
     with pytest.raises(ImageError, match=reason):
         read_photo(tags_of(**changes))
+
+
+def test_a_tag_of_a_wrong_type_is_refused():
+    """One library took the order of the colours for another than the one that looked at it first."""
+    data = bytearray(FILES["tiff-wide"])
+    data[place_of_tag(data, 284) + 2] = 1
+    with pytest.raises(ImageError, match="PlanarConfiguration is of a wrong type"):
+        decode_rgb(bytes(data))
+
+
+def test_a_tag_that_is_empty_is_refused():
+    data = bytearray(FILES["tiff-fax"])
+    data[place_of_tag(data, 262) + 4] = 0
+    with pytest.raises(ImageError, match="PhotometricInterpretation"):
+        decode_rgb(bytes(data))
+
+
+@pytest.mark.parametrize("taller, wider", [(1, 0), (0, 1), (10, 60)])
+def test_a_jpeg_in_a_tiff_that_does_not_fill_its_strip_is_refused(taller, wider):
+    """The rest of the picture was whatever lay in memory."""
+    data = bytearray(FILES["tiff-jpeg"])
+    for code, more in ((256, wider), (257, taller), (278, taller)):
+        place = place_of_tag(data, code)
+        kind, _, number = struct.unpack_from("<HIH", data, place + 2)
+        assert kind == 3 and number in (50, 70)
+        struct.pack_into("<H", data, place + 8, number + more)
+    with pytest.raises(ImageError, match="rows are missing"):
+        decode_rgb(bytes(data))
+
+
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+def test_jpegs_that_fill_their_strips_or_tiles_are_read(tile):
+    options = {"tile": tile} if tile else {"rowsperstrip": 16}
+    data = tiff(PIXELS, photometric="ycbcr", compression="jpeg", **options)
+    np.testing.assert_array_equal(decode_rgb(data), decoded_elsewhere("tiff", data))
+
+
+def test_a_bmp_whose_pixels_begin_a_byte_too_late_is_refused():
+    for shift in (1, 2, 3):
+        data = bytearray(FILES["bmp"])
+        data[10] += shift
+        with pytest.raises(ImageError, match="cut short"):
+            decode_rgb(bytes(data))
 
 
 def test_values_with_a_sign_are_not_taken_for_others():

@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -177,6 +178,13 @@ WRONG_TAGS = [
     ({"t256": 3_000_000_000, "t257": 3_000_000_000}, "pixels"),
 ]
 """Changes of tags for `tags_of`, and what is said of each."""
+
+
+def place_of_tag(data, code):
+    """Where a tag stands in the first table of a little-endian TIFF."""
+    (start,) = struct.unpack_from("<I", data, 4)
+    places = range(start + 2, start + 2 + 12 * struct.unpack_from("<H", data, start)[0], 12)
+    return next(place for place in places if struct.unpack_from("<H", data, place)[0] == code)
 
 
 def with_scans(number):
@@ -507,6 +515,17 @@ def tags() -> Iterator[Hostile]:
     """Tags of TIFFs that contradict each other or make no sense."""
     for number, (changes, _) in enumerate(WRONG_TAGS):
         yield Hostile(f"tags-{number}.tif", "tags", tags_of(**changes))
+    for name, code, offset, value in (
+        ("tiff-wide", 284, 2, 1),  # its type: bytes
+        ("tiff-fax", 262, 4, 0),  # its count
+        ("tiff-jpeg", 257, 8, 60),
+        ("tiff-jpeg", 256, 8, 90),
+    ):
+        data = bytearray(FILES[name])
+        data[place_of_tag(data, code) + offset] = value
+        if code == 257:  # one strip
+            data[place_of_tag(data, 278) + offset] = value
+        yield Hostile(f"tags-{name}-{code}.tif", "tags", bytes(data))
 
 
 def foreign() -> Iterator[Hostile]:
@@ -514,9 +533,10 @@ def foreign() -> Iterator[Hostile]:
     rng = random.Random("foreign")
     contents = {
         format.lower(): encoded(PIXELS, format)
-        for format in ("PPM", "ICO", "TGA", "PCX", "SGI", "DDS", "IM", "PDF", "EPS", "JPEG2000", "ICNS")
+        for format in ("PPM", "ICO", "TGA", "PCX", "SGI", "DDS", "IM", "EPS", "JPEG2000", "ICNS")
     }
     contents |= {
+        "pdf": encoded(PIXELS, "PDF", creationDate=time.gmtime(0), modDate=time.gmtime(0)),
         "empty": b"",
         "zeros": bytes(5000),
         "noise": rng.randbytes(5000),
