@@ -1,5 +1,6 @@
 # make app     environment, operator, then the page at http://127.0.0.1:7860
 # make test    the same environment with the development tools, then the tests
+# make soak    puts hundreds of damaged and hostile files through every door; make test takes an eighth of them
 # make lint    ruff, mypy and clang-format, changing nothing;  make format  rewrites the files
 # make bench   times the operator
 # make cuda    compiles the CUDA kernels for every architecture of CUDA_ARCHS (needs nvcc, no GPU)
@@ -25,7 +26,7 @@ OPERATOR := $(VENV)/.operator-built
 CXX_SOURCES = $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 PYTHON_SOURCES = $(wildcard *.py) benchmarks data inpaint tests
 
-.PHONY: app test lint format bench cuda wheel asan clean distclean
+.PHONY: app test soak lint format bench cuda wheel asan clean distclean
 .NOTPARALLEL: # two pips at work in one environment would break it
 
 app: $(RUNTIME) $(OPERATOR)
@@ -33,6 +34,9 @@ app: $(RUNTIME) $(OPERATOR)
 
 test: $(DEVELOPMENT) $(OPERATOR)
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(DEVELOPMENT) $(OPERATOR)
+	$(BIN)/python tests/hostile/soak.py $(ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check $(PYTHON_SOURCES)

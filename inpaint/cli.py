@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
@@ -252,9 +253,7 @@ def _pair(parser: ArgumentParser, image: Path, mask: Path, output: Path) -> list
         if _is_folder(task.output):
             parser.error(f"--output {task.output}: is a folder; a photo cannot be written there")
         for source in (task.photo, *task.masks):
-            if task.output.resolve() == source.resolve() or (
-                task.output.exists() and task.output.samefile(source)
-            ):
+            if _is_same_file(task.output, source):
                 parser.error(f"--output {output}: would overwrite {source}; name another file or folder")
     folder = output if into_folder else output.parent
     try:
@@ -271,6 +270,14 @@ def _is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, or would; a link that leads nowhere, or to itself, is one too."""
+    # `Path.resolve` raises where links go round in a circle.
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _image_files(folder: Path) -> tuple[list[Path], list[str]]:

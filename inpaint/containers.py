@@ -33,6 +33,7 @@ _INFLATED = 1 << 20  # bytes at a time
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_WITHOUT_LENGTH = (0x01, 0xD8)
 _JPEG_PROGRESSIVE, _JPEG_SCAN, _JPEG_END = 0xC2, 0xDA, 0xD9
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 _GIF_EXTENSION, _GIF_PICTURE = 0x21, 0x2C
 _OS2_HEADER = 12  # bytes of the oldest of BMP's headers
@@ -68,8 +69,9 @@ _TIFF_NAMES = {
     _TILE_DEPTH: "TileDepth",
 }
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by the number of the type
-_NOT_COMPRESSED, _FAX, _YCBCR, _SEPARATE, _SIGNED = 1, (2, 3, 4), 6, 2, 2
+# By the number of the type. Bytes are none of these tags' types, and readers that take them at all differ.
+_TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
+_NOT_COMPRESSED, _FAX, _JPEG, _YCBCR, _SEPARATE, _SIGNED = 1, (2, 3, 4), 7, 6, 2, 2
 _LARGEST_SMALL_TILE = 1 << 24  # pixels: a tile may be larger than a small picture
 _MOST_PIECES = 1 << 18  # more than tiles of 16×16 in the largest photo; readers take a while for each
 
@@ -217,8 +219,9 @@ def _gif_table(flags: int) -> int:
 def check_bmp(data: bytes) -> None:
     """Raise :class:`ImageError` for a BMP that readers make different pictures of.
 
-    That is one without room for its table of colours before its pixels, and one whose runs of pixels do not
-    make up its rows. Runs of 4-bit pixels are not read at all: Pillow misreads those of odd length.
+    That is one without room for its table of colours before its pixels, one whose rows are not all there, and
+    one whose runs of pixels do not make up its rows. Runs of 4-bit pixels are not read at all: Pillow
+    misreads those of odd length.
     """
     try:
         start, header = struct.unpack_from("<II", data, 10)
@@ -235,6 +238,11 @@ def check_bmp(data: bytes) -> None:
             raise ImageError("runs of 4-bit pixels are not read; save it as PNG")
         if compression == _BMP_RUNS:
             _check_bmp_runs(data, start, *struct.unpack_from("<ii", data, 18))
+        else:
+            width, height = struct.unpack_from("<HH" if header == _OS2_HEADER else "<ii", data, 18)
+            # Pillow does without what fills the last row up, and so takes pixels from a wrong place.
+            if start + (width * bits + 31) // 32 * 4 * abs(height) > len(data):
+                raise ImageError("the file is cut short; get a whole copy")
     except (struct.error, IndexError) as error:
         raise ImageError("the file is cut short; get a whole copy") from error
 
@@ -338,7 +346,7 @@ def _tiff_tags(data: bytes) -> dict[int, _Tag]:
         if code in tags:
             raise ImageError(f"its tag {_TIFF_NAMES[code]} stands twice; save it anew with another program")
         if kind not in _TIFF_INTEGERS:
-            raise ImageError(f"its tag {_TIFF_NAMES[code]} holds no whole numbers; get a whole copy")
+            raise ImageError(f"its tag {_TIFF_NAMES[code]} is of a wrong type; get a whole copy")
         form = order + _TIFF_INTEGERS[kind]
         offset = position + step - room
         if length * struct.calcsize(form) > room:
@@ -364,7 +372,9 @@ def _tiff_number(tags: Mapping[int, _Tag], code: int, default: int) -> int:
 
 
 def _check_tiff(tags: Mapping[int, _Tag], layout: TiffLayout) -> None:
-    if _PHOTOMETRIC not in tags:  # readers guess, and one's black is the other's white
+    if (
+        _PHOTOMETRIC not in tags or tags[_PHOTOMETRIC].count != 1
+    ):  # readers guess, and one's black is the other's white
         raise ImageError("it lacks the tag PhotometricInterpretation; save it anew with another program")
     if _tiff_number(tags, _DEPTH, 1) != 1 or _tiff_number(tags, _TILE_DEPTH, 1) != 1:
         raise ImageError("is a volume of several layers; save one of them")
@@ -400,7 +410,12 @@ def _check_tiff(tags: Mapping[int, _Tag], layout: TiffLayout) -> None:
         place + size > len(places.data) for place, size in zip(places.values(), sizes.values(), strict=True)
     ):
         raise ImageError("the file is cut short; get a whole copy")
-    if _tiff_number(tags, _COMPRESSION, _NOT_COMPRESSED) != _NOT_COMPRESSED:
+    compression = _tiff_number(tags, _COMPRESSION, _NOT_COMPRESSED)
+    if compression == _JPEG and not is_separate:  # planes of colours may have fewer pixels
+        for number, (place, size) in enumerate(zip(places.values(), sizes.values(), strict=True)):
+            rows = down if is_tiled else min(down, layout.height - number * down)
+            _check_jpeg_piece(places.data[place : place + size], across, rows)
+    if compression != _NOT_COMPRESSED:
         return
     if _tiff_values(tags, _PHOTOMETRIC, ())[0] == _YCBCR:
         return  # colours may be stored for several pixels at a time
@@ -411,3 +426,16 @@ def _check_tiff(tags: Mapping[int, _Tag], layout: TiffLayout) -> None:
         # Where no tag says that nothing is compressed, the bytes have to.
         if size < needed or (size > needed and _COMPRESSION not in tags):
             raise ImageError("the file is damaged: some of its rows are missing; get a whole copy")
+
+
+def _check_jpeg_piece(data: bytes, width: int, height: int) -> None:
+    """Raise :class:`ImageError` for a JPEG in a TIFF that is smaller than its strip or tile.
+
+    What Pillow decodes with leaves the rest as it finds it in memory.
+    """
+    for kind, position in _jpeg_markers(data):
+        if kind in _JPEG_FRAMES:
+            rows, columns = struct.unpack_from(">HH", data, position + 5)
+            if rows < height or columns < width:
+                raise ImageError("the file is damaged: some of its rows are missing; get a whole copy")
+            return

@@ -70,6 +70,9 @@ MAX_SQUARE = math.isqrt(MAX_PIXELS)
 _BYTES_PER_PIXEL = 8
 """Most that one pixel may take decoded: four channels of 16 bits. The limit of pixels so bounds bytes too."""
 
+_ROWS_COMPARED = 256
+"""Rows of two pictures that are compared at a time."""
+
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "PNG": {"compress_level": 4},
@@ -447,8 +450,13 @@ def _check_last_pixels(image: Image.Image, data: bytes) -> None:
     if longer is None:
         return
     with _opened(longer) as other:
-        if other.tobytes() != image.tobytes():
-            raise ImageError("the file is damaged or cut short: its last rows are missing; get a whole copy")
+        other.load()
+        for top in range(0, height, _ROWS_COMPARED):  # both as bytes at once would take as much once more
+            rows = (0, top, width, min(top + _ROWS_COMPARED, height))
+            if other.crop(rows).tobytes() != image.crop(rows).tobytes():
+                raise ImageError(
+                    "the file is damaged or cut short: its last rows are missing; get a whole copy"
+                )
 
 
 def _check_fax(image: Image.Image, data: bytes, orientation: int) -> None:
@@ -517,6 +525,8 @@ def _decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout 
             values = page.asarray(maxworkers=1)
             if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
                 values = np.moveaxis(values, 0, -1)
+            if values.shape[:2] != (layout.height, layout.width):
+                raise ImageError("its tags contradict each other about its size")
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                 np.subtract(peak, values, out=values)
     except RuntimeError as error:  # the errors of imagecodecs' decoders are of this kind

@@ -262,6 +262,23 @@ def test_what_is_no_file_is_named_and_not_waited_for(model, place, capsys):
     assert not (place / "out.png").exists()
 
 
+def test_a_link_in_a_circle_or_to_nothing_is_named_and_the_rest_is_done(model, place, capsys):
+    """The comparison of places with one another ended in a traceback, and nothing was done."""
+    for name in ("circle", "good", "lost"):
+        save(f"masks/{name}.png", MASK)
+    save("photos/good.png", PHOTO)
+    (place / "photos/circle.png").symlink_to("circle.png")
+    (place / "photos/lost.png").symlink_to("nothing")
+    (place / "results").mkdir()
+    save("results/lost.png", PHOTO)  # of an earlier run, when the link led somewhere
+    assert run(model, "photos", "masks", "results") == 1
+    assert sorted(path.name for path in (place / "results").iterdir()) == ["good.png", "lost.png"]
+    said = capsys.readouterr().err
+    for name in ("circle.png", "lost.png"):
+        assert f"error: photos/{name}: " in said
+    assert "2 of 3 photos failed, 1 written" in said
+
+
 def test_a_damaged_photo_or_mask_is_an_error_and_nothing_is_written(model, place, capsys):
     save("photo.png", PHOTO)
     save("hole.png", MASK)

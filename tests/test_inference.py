@@ -279,6 +279,26 @@ def test_close_specks_share_windows():
     assert len(network.seen) == 1
 
 
+@pytest.mark.parametrize("dots", [27, 100])
+def test_a_grid_of_dots_costs_little_more_than_the_whole_picture(dots):
+    """A window for each dot was many times the picture: minutes for what a click in another program makes."""
+    side = 4000
+    mask = np.zeros((side, side), bool)
+    for row, column in itertools.product(np.linspace(30, side - 30, dots).astype(int), repeat=2):
+        mask[row - 4 : row + 5, column - 4 : column + 5] = True
+    jobs, groups = inference._plan(mask)
+    assert (groups[mask] > 0).all()
+    work = 0
+    for job in jobs:
+        box = job.box
+        assert job.scale == 1
+        assert len(list(inference._cells(box.top, box.bottom, side))) == 1  # it is one window
+        assert len(list(inference._cells(box.left, box.right, side))) == 1
+        window = inference._window(box, side, side, 32)
+        work += (window.bottom - window.top) * (window.right - window.left)
+    assert work < 2.5 * side * side
+
+
 def test_a_photo_that_fits_in_one_window_costs_one():
     corners = [(y, x, y + 9, x + 9) for y in (0, 240, 491) for x in (0, 240, 491)]
     _, network = fill(photo(500, 500), hole(500, 500, *corners))

@@ -1,12 +1,12 @@
 """Files that are none: pipes, devices, sockets, folders, links to them. None is waited for or read."""
 
 import os
-import socket
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile.corpus import SPECIAL
 from PIL import Image
 
 from inpaint.datasets import TrainingBatches, open_photos
@@ -20,38 +20,6 @@ pytestmark = [
 ]
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-
-
-def make_pipe(path):
-    os.mkfifo(path)
-
-
-def make_link_to_pipe(path):
-    os.mkfifo(path.with_suffix(".pipe"))
-    path.symlink_to(path.with_suffix(".pipe"))
-
-
-def make_link_to_device(path):
-    path.symlink_to("/dev/zero")
-
-
-def make_socket(path):
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's path has 108 bytes at most
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-SPECIAL = {
-    "a pipe": make_pipe,
-    "a  pipe": make_link_to_pipe,
-    "a device": make_link_to_device,
-    "a socket": make_socket,
-    "a folder": Path.mkdir,
-}
 
 
 @pytest.fixture(params=SPECIAL)
