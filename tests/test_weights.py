@@ -141,6 +141,9 @@ NONSENSE = [
     '{"network": "GlobalLocal", "dilations": [' + "1," * 1000 + "1]}",
     '{"network": "PartialConvUNet", "widths": ["a", "b"]}',
     "[" * 100_000 + "]" * 100_000,
+    '{"network": "PartialConvUNet", "widths": [-4, 8]}',
+    '{"network": "PyramidUNet", "head_width": -1}',
+    '{"network": "GlobalLocal", "width": "wide"}',
 ]
 
 
