@@ -585,7 +585,7 @@ class MaskFolder:
 
     Attributes:
         names: the file names.
-        broken: name -> reason, for the masks that `draw` had to pass over, and for what is named as a mask is
+        broken: name -> reason, for the masks that `draw` had to pass over, and for what is named as a mask is,
             and is no regular file.
 
     Raises:

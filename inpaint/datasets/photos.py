@@ -161,9 +161,9 @@ class PhotoSet:
         """Return the file of photo ``index`` as it is stored.
 
         Raises:
-            ImageError: the file is gone, unreadable, cut short no regular file, or larger than
-                `inpaint.images.MAX_FILE_BYTES`. Where a whole
-                shard turns out to be gone, it is listed in `broken`, and not asked for any more.
+            ImageError: the file is gone, unreadable, cut short, no regular file, or larger than
+                `inpaint.images.MAX_FILE_BYTES`. Where a whole shard turns out to be gone, it is listed in
+                `broken`, and not asked for any more.
         """
         number, local = self._locate(index)
         part = self._parts[number]

@@ -64,9 +64,11 @@ class PyramidUNetConfig:
 class PyramidUNet(nn.Module):
     """Fills coarse to fine, one octave at a time, with the same U-Net at each.
 
-    Pixels in the hole of the input influence nothing. `octaves(image, mask)` gives the fills of all octaves,
+    Pixels in the hole of the input influence nothing. With `all_octaves` it gives the fills of all of them,
     which training compares with the reduced truth.
     """
+
+    gives_octaves = True
 
     def __init__(self, config: PyramidUNetConfig | None = None) -> None:
         super().__init__()
@@ -74,7 +76,6 @@ class PyramidUNet(nn.Module):
         _check(self.settings)
         settings, widths = self.settings, self.settings.widths
         self.stride = 2 ** len(widths)
-        self.gives_octaves = True
 
         self.encoder = nn.ModuleList()
         channels = 4
@@ -95,7 +96,7 @@ class PyramidUNet(nn.Module):
             self.decoder.append(_DecoderLevel(channels, others, width, settings, blocks))
             channels = width
         # The coarser octave's fill rides up through the head's kernels, beside the features.
-        self.head = _Head(channels + 3, 4, settings)
+        self.head = _Head(channels + 3, settings)
         # Three channels to add, and one for how far to follow the fill that came up through the kernels.
         self.to_image = nn.Conv2d(settings.head_width, 4, 3, padding=1)
         nn.init.normal_(self.to_image.weight, std=1e-2)  # begin at the smooth fill
@@ -177,9 +178,8 @@ class PyramidUNet(nn.Module):
             if number == len(self.decoder):
                 parts, valids = [*parts, handed_down], [*valids, whole]
             x, v = level(x, v, parts, valids)
-        skip, skip_v, _ = skips.pop()
-        x = torch.cat([x, coarse.to(x.dtype)], 1)
-        x, risen = self.head(x, v, [skip], [torch.ones_like(skip_v)])
+        *_, given = skips.pop()
+        x, risen = self.head(torch.cat([x, coarse.to(x.dtype)], 1), v, given)
         residual, follow = self.to_image(x).float()[..., :h, :w].split([3, 1], dim=1)
         risen = (risen.float()[..., :h, :w] + 1) / 2
         return residual / 2 + follow * (risen - smooth), x[..., :h, :w]
@@ -278,22 +278,20 @@ class _DecoderLevel(nn.Module):
 
 
 class _Head(nn.Module):
-    """The last level: as the others, without refinement, at the octave's full size.
+    """The last level, at the octave's full size: upsample, join what is given there, convolve.
 
     Returns the features, and the last three of the upsampled channels as they came out of the kernels.
     """
 
-    def __init__(self, channels: int, others: int, settings: PyramidUNetConfig) -> None:
+    def __init__(self, channels: int, settings: PyramidUNetConfig) -> None:
         super().__init__()
         self.upsample = _upsampler(channels, settings)
-        self.merge = PartialConv2d(channels + others, settings.head_width, 3, padding=1)
+        self.merge = PartialConv2d(channels + 4, settings.head_width, 3, padding=1)
 
-    def forward(
-        self, x: Tensor, v: Tensor, others: Sequence[Tensor], other_valids: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, v: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         x, v = self.upsample(x, v, Hole.ZERO)
-        others = [other.to(x.dtype) for other in others]
-        y, _ = self.merge([x, *others], [v, *other_valids], [Hole.ZERO] + [Hole.SCALED] * len(others))
+        parts, valids = [x, given.to(x.dtype)], [v, torch.ones_like(v)]
+        y, _ = self.merge(parts, valids, [Hole.ZERO, Hole.SCALED])
         return _rectified(y), x[:, -3:]
 
 

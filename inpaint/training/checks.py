@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from inpaint.ops.library import has_compiler
 from inpaint.training.distributed import World
@@ -44,6 +45,15 @@ def check_adversary(settings: TrainSettings, smallest: int) -> None:
         raise ValueError(
             f"--adversary-discriminator {settings.adversary.discriminator}: it needs pictures of at least "
             f"{smallest} px, --schedule has {least}"
+        )
+
+
+def check_octaves(settings: TrainSettings, network: nn.Module) -> None:
+    """Raise ValueError where coarser octaves are to be charged for, and the network has none."""
+    if settings.loss.coarser > 0 and not getattr(network, "gives_octaves", False):
+        raise ValueError(
+            f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, "
+            f"as --network pyramid-unet does; {settings.network} does not: set it to 0"
         )
 
 

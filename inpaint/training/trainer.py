@@ -39,7 +39,13 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
-from inpaint.training.checks import agreed_digest, check_adversary, check_compiler, check_sizes
+from inpaint.training.checks import (
+    agreed_digest,
+    check_adversary,
+    check_compiler,
+    check_octaves,
+    check_sizes,
+)
 from inpaint.training.distributed import World, join_world, without_sum
 from inpaint.training.feed import Batches, Feed
 from inpaint.training.logging import RunLog
@@ -155,11 +161,7 @@ class Trainer:
         self._trained_seconds = 0.0
         check_compiler(settings, world.device)
         self._octaves = settings.loss.coarser > 0
-        if self._octaves and not getattr(network, "gives_octaves", False):
-            raise ValueError(
-                f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, "
-                f"as --network pyramid-unet does; {settings.network} does not: set it to 0"
-            )
+        check_octaves(settings, network)
         check_sizes(settings, int(network.stride), world.size)  # type: ignore[arg-type]
         if settings.checkpoint_format == "sharded":
             check_sharding()
