@@ -585,8 +585,8 @@ class MaskFolder:
 
     Attributes:
         names: the file names.
-        broken: name -> reason, for the masks that `draw` had to pass over, and for what is named as a mask is,
-            and is no regular file.
+        broken: name -> reason, for the masks that `draw` had to pass over, and for what is named as a mask
+            is, and is no regular file.
 
     Raises:
         FileNotFoundError: there is no such folder.
