@@ -12,7 +12,8 @@ import skimage.data
 import torch
 from torch import nn
 
-from inpaint import Inpainter, inference
+from inpaint import Inpainter
+from inpaint.inference import plan, scales
 from inpaint.networks import build_network
 
 
@@ -160,7 +161,7 @@ def test_shrinking_keeps_the_hole_out_of_the_known_pixels():
 def test_shrunk_pixels_are_means_of_the_known_pixels_below():
     image, mask = photo(48, 60), np.random.default_rng(1).random((48, 60)) < 0.7
     mask[4:8, 8:12] = True  # one shrunk pixel with nothing known
-    small, small_hole = inference._shrink(image, mask, 0.25)
+    small, small_hole = scales.shrink(image, mask, 0.25)
     for row, column in np.ndindex(12, 15):
         part = np.s_[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
         assert small_hole[row, column] == mask[part].all()
@@ -198,7 +199,7 @@ def test_windows_along_one_hole_meet_without_a_step():
 @pytest.mark.parametrize("length, size", [(600, 2000), (1900, 2000), (5000, 7000)])
 def test_cells_cover_a_hole_with_weights_that_sum_to_one(length, size):
     total = np.zeros(length)
-    for span, weights in inference._cells(50, 50 + length, size):
+    for span, weights in plan.cells(50, 50 + length, size):
         assert span.stop - span.start <= 384
         total[span] += weights
     np.testing.assert_allclose(total, 1, atol=1e-6)
@@ -232,15 +233,15 @@ def test_push_pull_is_exact_where_known_and_smooth_elsewhere():
     rng = np.random.default_rng(2)
     weights = (rng.random((67, 91)) < 0.02).astype(np.float32)
     values = np.full((67, 91), 42.0, np.float32) * weights
-    np.testing.assert_allclose(inference._push_pull(values, weights), 42, rtol=1e-5)
+    np.testing.assert_allclose(scales.spread(values, weights), 42, rtol=1e-5)
     values = rng.normal(size=(67, 91)).astype(np.float32) * weights
-    spread = inference._push_pull(values, weights)
+    spread = scales.spread(values, weights)
     np.testing.assert_allclose(spread[weights > 0], values[weights > 0], rtol=1e-5)
     assert values.min() <= spread.min() and spread.max() <= values.max()
     for shape in ((1, 1), (1, 40), (40, 1)):
         weights = np.zeros(shape, np.float32)
         weights[0, 0] = 1
-        np.testing.assert_allclose(inference._push_pull(weights * 7, weights), 7, rtol=1e-5)
+        np.testing.assert_allclose(scales.spread(weights * 7, weights), 7, rtol=1e-5)
 
 
 def test_distant_holes_are_filled_each_on_its_own():
@@ -286,15 +287,15 @@ def test_a_grid_of_dots_costs_little_more_than_the_whole_picture(dots):
     mask = np.zeros((side, side), bool)
     for row, column in itertools.product(np.linspace(30, side - 30, dots).astype(int), repeat=2):
         mask[row - 4 : row + 5, column - 4 : column + 5] = True
-    jobs, groups = inference._plan(mask)
+    jobs, groups = plan.plan(mask)
     assert (groups[mask] > 0).all()
     work = 0
     for job in jobs:
         box = job.box
         assert job.scale == 1
-        assert len(list(inference._cells(box.top, box.bottom, side))) == 1  # it is one window
-        assert len(list(inference._cells(box.left, box.right, side))) == 1
-        window = inference._window(box, side, side, 32)
+        assert len(list(plan.cells(box.top, box.bottom, side))) == 1  # it is one window
+        assert len(list(plan.cells(box.left, box.right, side))) == 1
+        window = plan.window_around(box, side, side, 32)
         work += (window.bottom - window.top) * (window.right - window.left)
     assert work < 2.5 * side * side
 

@@ -1,0 +1,189 @@
+"""Photo + mask -> photo, at any size.
+
+A network sees a window of at most `plan.WORKING_SIZE` pixels a side, so the work is done near the holes.
+Every hole is given the largest scale, 1 at most, at which it can be filled:
+
+- a hole whose surroundings fit in a window is filled in one piece at the photo's own resolution;
+- so is a longer one that is thin, a scratch or a brush stroke, in overlapping windows along it;
+- a hole both large and thick is filled in a shrunk copy, and the fill is brought up.
+
+Every window reads the original photo, takes all hole pixels in it as unknown, and fills only those of its own
+hole. The result therefore depends neither on the order of holes nor on what the holes contained.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from inpaint.devices import choose_device
+from inpaint.inference.plan import SURROUNDINGS, Box, Job, bounding_box, cells, plan, window_around
+from inpaint.inference.scales import bring_up, shrink, to_uint8
+from inpaint.weights import find_model, load_weights
+
+
+class Inpainter:
+    """Fill the holes of photos with a network.
+
+    ``fill = Inpainter.from_pretrained("pconv-carafe"); result = fill(image, mask)``. Calls keep no state, so
+    one Inpainter may serve several threads.
+
+    Args:
+        network: takes image float [1, 3, H, W] in [0, 1] and mask [1, 1, H, W] (1 = hole), returns the whole
+            picture [1, 3, H, W]; H and W are multiples of its `stride`. It is moved to the device and put in
+            evaluation mode.
+        device: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
+    """
+
+    def __init__(self, network: nn.Module, device: str | torch.device = "auto") -> None:
+        self.device = choose_device(device)
+        self.network = network.to(self.device).eval()
+        self.stride = int(getattr(network, "stride", 1))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str | torch.device = "auto") -> Inpainter:
+        """Load a model by installed name, folder, weights file or hub id (see `inpaint.weights.find_model`).
+
+        Raises :class:`inpaint.weights.WeightsError` where there is none or its file cannot be used.
+        """
+        device = choose_device(device)
+        network, _ = load_weights(find_model(name))
+        return cls(network, device)
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, *, progress: Callable[[float], None] | None = None
+    ) -> np.ndarray:
+        """Return the photo with its holes filled; every other pixel is bit-identical.
+
+        Args:
+            image: uint8 H×W×3 RGB, any size and strides, left as it is.
+            mask: bool H×W, True = fill.
+            progress: called with the fraction done, rising from 0 to 1.
+
+        An empty mask gives a copy of the photo. Where nothing at all is known there is nothing to go by, and
+        the result is mid-grey. Raises TypeError or ValueError for arrays of another kind or shape.
+        """
+        _check_inputs(image, mask)
+        report = progress or (lambda fraction: None)
+        report(0.0)
+        result = np.array(image, order="C")
+        mask = np.ascontiguousarray(mask)
+        jobs, groups = plan(mask)
+        for done, job in enumerate(jobs):
+
+            def advance(fraction: float, done: int = done) -> None:
+                report((done + fraction) / len(jobs))
+
+            own = groups[job.box.slices] == job.group
+            fill = self._fill_native if job.scale == 1 else self._fill_shrunk
+            result[job.box.slices][own] = fill(image, mask, own, job, advance)
+        report(1.0)
+        return result
+
+    def _fill_native(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        own: np.ndarray,
+        job: Job,
+        advance: Callable[[float], None],
+    ) -> np.ndarray:
+        """Fill at the photo's resolution; return uint8 values for the pixels of `own`."""
+        return to_uint8(self._fill_windows(image, mask, own, job.box, advance)[own])
+
+    def _fill_shrunk(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        own: np.ndarray,
+        job: Job,
+        advance: Callable[[float], None],
+    ) -> np.ndarray:
+        """Fill at `job.scale` and bring the fill up; return uint8 values for the pixels of `own`."""
+        height, width = mask.shape
+        region = job.box.grown(round(SURROUNDINGS / job.scale), height, width)
+        small, small_mask = shrink(image[region.slices], mask[region.slices], job.scale)
+        if small_mask.any():
+            # The network's own view of the hole's edge, too: where it differs from the photo shows by how
+            # much the fill is off. Three pixels are what cubic interpolation reaches.
+            wanted = cv2.dilate(small_mask.view(np.uint8), np.ones((7, 7), np.uint8)) > 0
+            box = bounding_box(wanted)
+            wanted = wanted[box.slices]
+            small[box.slices][wanted] = self._fill_windows(small, small_mask, wanted, box, advance)[wanted]
+        return bring_up(small, image, mask, own, job.box, region)
+
+    def _fill_windows(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        own: np.ndarray,
+        box: Box,
+        advance: Callable[[float], None],
+    ) -> np.ndarray:
+        """Fill the pixels `own` of `box`, at the resolution of `image`, in as many windows as it takes.
+
+        Returns float32 values in [0, 255], shaped as the box; pixels outside `own` are 0.
+        """
+        height, width = mask.shape
+        filled = np.zeros((*own.shape, 3), np.float32)
+        grid = list(itertools.product(cells(box.top, box.bottom, height), cells(box.left, box.right, width)))
+        for done, ((rows, row_weights), (columns, column_weights)) in enumerate(grid):
+            own_here = own[rows, columns]
+            if own_here.any():
+                tight = bounding_box(own_here)
+                hole = own_here[tight.slices]
+                target = tight.moved(box.top + rows.start, box.left + columns.start)
+                window = window_around(target, height, width, self.stride)
+                prediction = self._predict(image[window.slices], mask[window.slices])
+                seen = prediction[target.moved(-window.top, -window.left).slices][hole]
+                weights = np.outer(row_weights, column_weights)[tight.slices][hole]
+                filled[rows, columns][tight.slices][hole] += weights[:, None] * seen
+            advance((done + 1) / len(grid))
+        return filled
+
+    def _predict(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return what the network makes of one window: float32 H×W×3 in [0, 255]."""
+        if mask.all():
+            return np.full((*mask.shape, 3), 128, np.float32)
+        height, width = mask.shape
+        # No network gets to see what was painted over.
+        known = torch.from_numpy(np.where(mask[..., None], image.dtype.type(0), image))
+        pixels = known.to(self.device).permute(2, 0, 1).float() / 255
+        holes = torch.from_numpy(mask.astype(np.float32)).to(self.device)
+        # Beyond the photo's edge nothing is known, which is what the mask says there.
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        pixels = nn.functional.pad(pixels, padding)[None]
+        holes = nn.functional.pad(holes, padding, value=1.0)[None, None]
+        with torch.inference_mode():
+            prediction = self.network(pixels, holes)[0, :, :height, :width].float()
+        if not bool(torch.isfinite(prediction).all()):
+            raise RuntimeError("the network returned NaN or infinity; its weights are damaged, load others")
+        return prediction.clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()
+
+
+def _check_inputs(image: np.ndarray, mask: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        raise TypeError(
+            f"image must be a NumPy array of uint8, not {_kind(image)}; "
+            "np.asarray(picture.convert('RGB')) makes one of a Pillow image"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(
+            f"image must be H×W×3 RGB, not {image.shape}; np.stack([grey] * 3, -1) makes it of grey"
+        )
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(
+            f"mask must be a NumPy array of bool, True = fill, not {_kind(mask)}; mask > 127 makes one"
+        )
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f"mask must be H×W = {image.shape[:2]} as the image is, not {mask.shape}")
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
