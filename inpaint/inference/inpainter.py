@@ -14,8 +14,9 @@ hole. The result therefore depends neither on the order of holes nor on what the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -23,9 +24,13 @@ import torch
 from torch import nn
 
 from inpaint.devices import choose_device
+from inpaint.inference.detail import add_detail
 from inpaint.inference.plan import SURROUNDINGS, Box, Job, bounding_box, cells, plan, window_around
 from inpaint.inference.scales import bring_up, shrink, to_uint8
 from inpaint.weights import find_model, load_weights
+
+Detail = Literal["photo", "none"]
+DETAILS = get_args(Detail)
 
 
 class Inpainter:
@@ -39,38 +44,95 @@ class Inpainter:
             picture [1, 3, H, W]; H and W are multiples of its `stride`. It is moved to the device and put in
             evaluation mode.
         device: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
+        detail: "photo" lays the photo's own texture over the network's fill (`inpaint.inference.detail`);
+            "none" is the network's fill alone.
     """
 
-    def __init__(self, network: nn.Module, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, network: nn.Module, device: str | torch.device = "auto", detail: Detail = "none"
+    ) -> None:
+        if detail not in DETAILS:
+            raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {detail!r}")
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.stride = int(getattr(network, "stride", 1))
+        self.detail = detail
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | torch.device = "auto") -> Inpainter:
+    def from_pretrained(
+        cls, name: str | Path, device: str | torch.device = "auto", detail: Detail = "photo"
+    ) -> Inpainter:
         """Load a model by installed name, folder, weights file or hub id (see `inpaint.weights.find_model`).
 
         Raises :class:`inpaint.weights.WeightsError` where there is none or its file cannot be used.
         """
         device = choose_device(device)
         network, _ = load_weights(find_model(name))
-        return cls(network, device)
+        return cls(network, device, detail)
 
     def __call__(
-        self, image: np.ndarray, mask: np.ndarray, *, progress: Callable[[float], None] | None = None
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        *,
+        seed: int = 0,
+        grow: int = 0,
+        progress: Callable[[float], None] | None = None,
     ) -> np.ndarray:
         """Return the photo with its holes filled; every other pixel is bit-identical.
 
         Args:
             image: uint8 H×W×3 RGB, any size and strides, left as it is.
             mask: bool H×W, True = fill.
+            seed: with `detail="photo"`, other seeds give other fills; equal seeds give equal bits.
+            grow: fill this many pixels around the mask, too. A mask that is tight to an object with soft
+                edges leaves its rim, which the fill then takes up.
             progress: called with the fraction done, rising from 0 to 1.
 
         An empty mask gives a copy of the photo. Where nothing at all is known there is nothing to go by, and
-        the result is mid-grey. Raises TypeError or ValueError for arrays of another kind or shape.
+        the result is mid-grey. Raises TypeError or ValueError for arrays of another kind or shape, ValueError
+        for a negative seed or grow.
+        """
+        return next(self.candidates(image, mask, 1, seed=seed, grow=grow, progress=progress))
+
+    def candidates(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        count: int,
+        *,
+        seed: int = 0,
+        grow: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yield `count` fills, of the seeds `seed`, `seed` + 1 and so on; the network runs once.
+
+        Arguments and errors are those of a call. ValueError, too, where more than one fill is asked of
+        `detail="none"`, which has only one.
         """
         _check_inputs(image, mask)
+        if count < 1 or seed < 0 or grow < 0:
+            raise ValueError(
+                f"count must be 1 or more, seed and grow 0 or more; they are {count}, {seed} and {grow}"
+            )
+        if count > 1 and self.detail == "none":
+            raise ValueError('detail="none" has one fill of a hole; ask for one, or for detail="photo"')
         report = progress or (lambda fraction: None)
+        mask = grown(mask, grow)
+        share = 1.0 if self.detail == "none" else 1 / (1 + count)
+        guide = self._fill(image, mask, lambda fraction: report(share * fraction))
+        if self.detail == "none":
+            yield guide
+            return
+        for number in range(count):
+
+            def advance(fraction: float, number: int = number) -> None:
+                report((1 + number + fraction) * share)
+
+            yield add_detail(image, guide, mask, seed + number, progress=advance)
+
+    def _fill(self, image: np.ndarray, mask: np.ndarray, report: Callable[[float], None]) -> np.ndarray:
+        """Return the photo with its holes filled by the network."""
         report(0.0)
         result = np.array(image, order="C")
         mask = np.ascontiguousarray(mask)
@@ -165,6 +227,17 @@ class Inpainter:
         if not bool(torch.isfinite(prediction).all()):
             raise RuntimeError("the network returned NaN or infinity; its weights are damaged, load others")
         return prediction.clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()
+
+
+def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Return a mask, bool H×W, that also holds what lies within so many pixels (Euclidean) of it."""
+    if pixels == 0 or not mask.any():
+        return mask
+    box = bounding_box(mask).grown(pixels, *mask.shape)
+    away = (~mask[box.slices]).astype(np.uint8)
+    result = mask.copy()
+    result[box.slices] |= cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= pixels
+    return result
 
 
 def _check_inputs(image: np.ndarray, mask: np.ndarray) -> None:
