@@ -41,8 +41,9 @@ from inpaint.devices import choose_device
 from inpaint.evaluation.baselines import METHODS, resolve_method
 from inpaint.evaluation.export import Manifest, export_cases
 from inpaint.evaluation.fills import FillFolder, check_fills
-from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, environment, evaluate
+from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, evaluate
 from inpaint.evaluation.report import markdown, write_report
+from inpaint.evaluation.results import environment
 from inpaint.images import prepare_folder
 from inpaint.metrics import FeatureDistance, LpipsAlex, LpipsUnavailableError
 from inpaint.terminal import ArgumentParser, printable
@@ -79,7 +80,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--features",
         metavar="squeezenet:FILE",
-        help="feature distance with these weights of torchvision's squeezenet1_1 (or vgg16:FILE)",
+        help="feature distance with these weights of torchvision's squeezenet1_1, safetensors or pth; also "
+        "vgg16:FILE, and without :FILE what torch.hub's folder has",
     )
     add(
         "--export",

@@ -7,22 +7,19 @@ composite, uint8, is scored. Scores are means of per-image scores.
 """
 
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet
 from inpaint.evaluation.differences import differences
+from inpaint.evaluation.results import hole_ratio_bin, means
 from inpaint.images import MAX_SQUARE, ImageError
 from inpaint.masks import MaskFolder, generator_for, parse_recipe
 from inpaint.metrics import patch_distance, score
@@ -32,23 +29,6 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 HOLE_GREY = 128
 """What methods see in the hole, in all channels. The truth there never reaches them."""
-
-HOLE_RATIO_BINS = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Edges of the bins of hole ratio; each bin holds lower < ratio <= upper, as in Liu et al. 2018."""
-
-METRICS = (
-    "psnr",
-    "ssim",
-    "l1",
-    "psnr_hole",
-    "l1_hole",
-    "detail",
-    "patch_distance",
-    "feature_distance",
-    "lpips",
-    "seconds",
-)
-"""What `evaluate` records of each method and image; all but "count" of a method's entry in the results."""
 
 DEFINITIONS = {
     "psnr": "dB, RGB uint8, whole image, MSE floored at 0.001",
@@ -311,8 +291,8 @@ class Evaluation:
                 if (bin_name := hole_ratio_bin(ratio)) is not None:
                     bins.setdefault(bin_name, []).append(scores[method])
             summary[method] = {
-                **_means([scores[method] for _, _, scores in self.records]),
-                "by_hole_ratio": {name: _means(bins[name]) for name in sorted(bins)},
+                **means([scores[method] for _, _, scores in self.records]),
+                "by_hole_ratio": {name: means(bins[name]) for name in sorted(bins)},
             }
         return summary
 
@@ -375,40 +355,6 @@ def evaluate(
     return Evaluation(records, digest.hexdigest(), sample.chosen(), mean)
 
 
-def hole_ratio_bin(ratio: float) -> str | None:
-    """Name the bin of a hole ratio, "0.01-0.1" to "0.5-0.6"; None outside them."""
-    for lower, upper in itertools.pairwise(HOLE_RATIO_BINS):
-        if lower < ratio <= upper:
-            return f"{lower:g}-{upper:g}"
-    return None
-
-
-def environment() -> dict[str, Any]:
-    """Say when and with what an evaluation ran: UTC date, library versions, CPU threads."""
-    libraries = (
-        "torch",
-        "torchvision",
-        "numpy",
-        "scipy",
-        "scikit-image",
-        "opencv-python",
-        "pillow",
-        "lpips",
-        "pypatchmatch",
-    )
-    versions = {}
-    for library in libraries:
-        try:
-            versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-        "threads": torch.get_num_threads(),
-    }
-
-
 def _fill(name: str, method: Method | ReadyFills, case: Case) -> tuple[np.ndarray, float | None]:
     """Run one method on one case; the seconds are None for fills that were ready."""
     image, mask = case.destroyed(), case.mask.copy()
@@ -424,15 +370,6 @@ def _fill(name: str, method: Method | ReadyFills, case: Case) -> tuple[np.ndarra
             f"got {fill.dtype} of shape {fill.shape}"
         )
     return fill, seconds
-
-
-def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
-    """Mean of each metric over the images that have it (None where none does), and the count of images."""
-    means: dict[str, Any] = {}
-    for metric in METRICS:
-        values = [value for entry in scores if (value := entry[metric]) is not None]
-        means[metric] = float(np.mean(values)) if values else None
-    return {**means, "count": len(scores)}
 
 
 class _SheetSample:

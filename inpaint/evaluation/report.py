@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inpaint.evaluation.baselines import METHODS
 from inpaint.evaluation.differences import COMPARED
-from inpaint.evaluation.protocol import METRICS, SheetRow
+from inpaint.evaluation.protocol import SheetRow
+from inpaint.evaluation.results import METRICS
 from inpaint.files import remove_partials
 from inpaint.images import write_atomically
 from inpaint.terminal import printable

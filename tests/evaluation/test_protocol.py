@@ -18,9 +18,9 @@ from inpaint.evaluation.protocol import (
     MethodError,
     centre_crop,
     evaluate,
-    hole_ratio_bin,
     iter_cases,
 )
+from inpaint.evaluation.results import environment, hole_ratio_bin
 
 RECIPE = "free-form:0.1-0.5"
 
@@ -444,7 +444,7 @@ def test_sheet_rows_are_few_and_spread_over_the_ratios():
 
 
 def test_environment_is_plain_json():
-    entry = protocol.environment()
+    entry = environment()
     assert entry == json.loads(json.dumps(entry))
     assert {"torch", "scikit-image", "opencv-python", "pypatchmatch"} <= set(entry["versions"])
     assert entry["date"].endswith("+00:00")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inpaint.evaluation.protocol import METRICS, Case, SheetRow, evaluate
+from inpaint.evaluation.protocol import Case, SheetRow, evaluate
 from inpaint.evaluation.report import (
     HEADINGS,
     difference_table,
@@ -15,6 +15,7 @@ from inpaint.evaluation.report import (
     picture_sheet,
     write_report,
 )
+from inpaint.evaluation.results import METRICS
 from inpaint.images import prepare_folder
 
 METRIC_KEYS = {*METRICS, "count"}
