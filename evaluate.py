@@ -10,15 +10,24 @@ With masks of your own, which pair with the photos by file stem, or drawn at ran
     python evaluate.py --images photos --masks masks/ --methods telea,pconv-carafe --output runs/c
     python evaluate.py --images photos --masks folder:irregular/ --methods telea,pconv-carafe --output runs/d
 
+With pieces of the photo itself laid over what a model, or a baseline, has filled:
+
+    python evaluate.py --images photos --masks box --methods pconv-carafe,pconv-carafe+photo --output runs/e
+
 With another program's results: write the crops (holes painted grey) and masks, fill them, score the folder:
 
-    python evaluate.py --images photos --masks box --methods telea --output runs/e --export runs/inputs
-    inpaint run --image runs/inputs/images --mask runs/inputs/masks --output runs/mine
-    python evaluate.py --images photos --masks box --methods telea,mine=runs/mine --output runs/e
+    python evaluate.py --images photos --masks box --methods telea --output runs/f --export runs/inputs
+    inpaint run --image runs/inputs/images --mask runs/inputs/masks --output runs/inputs/mine
+    python evaluate.py --images photos --masks box --methods telea,mine=runs/inputs/mine --output runs/f
 
-OUTPUT receives results.json, table.md (the same numbers, and what each method gains over the best baseline)
-and sheet.png. Set the number of CPU threads from outside, for example OMP_NUM_THREADS=2. The exit code is 1
-where a photo or a mask could not be read and was left out, 2 where there is no report, 130 after Ctrl-C.
+The export has a manifest.json that says which photos and holes they are. Where it lies in the folder of
+results, in the folder around it, or is named with --manifest, results of other holes are refused by it;
+without one they are refused by their pixels.
+
+OUTPUT receives results.json, table.md (the same numbers, and the differences between methods with their 95 %
+intervals) and sheet.png. Set the number of CPU threads from outside, for example OMP_NUM_THREADS=2. The exit
+code is 1 where a photo or a mask could not be read and was left out, 2 where there is no report, 130 after
+Ctrl-C.
 """
 
 import argparse
@@ -29,11 +38,14 @@ from pathlib import Path, PurePosixPath
 from inpaint.datasets import open_photos
 from inpaint.datasets.storage import is_url, source_label
 from inpaint.devices import choose_device
-from inpaint.evaluation.baselines import METHODS, FillFolder, resolve_method
-from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, environment, evaluate
-from inpaint.evaluation.report import export_cases, markdown, write_report
+from inpaint.evaluation.baselines import METHODS, resolve_method
+from inpaint.evaluation.export import Manifest, export_cases
+from inpaint.evaluation.fills import FillFolder, check_fills
+from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, evaluate
+from inpaint.evaluation.report import markdown, write_report
+from inpaint.evaluation.results import environment
 from inpaint.images import prepare_folder
-from inpaint.metrics import LpipsAlex, LpipsUnavailableError
+from inpaint.metrics import FeatureDistance, LpipsAlex, LpipsUnavailableError
 from inpaint.terminal import ArgumentParser, printable
 
 
@@ -51,7 +63,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--methods",
         required=True,
         metavar="A,B,...",
-        help=f"baselines ({', '.join(METHODS)}), models (name, folder or hub id), NAME=DIR for ready results",
+        help=f"baselines ({', '.join(METHODS)}), models (name, folder or hub id; the network alone), "
+        "either with +photo behind it for detail from the photo, NAME=DIR for ready results",
     )
     add("--output", required=True, type=Path, metavar="DIR", help="where the report goes")
     add("--seed", type=int, default=0, help="masks are drawn from it and the photo's name (default 0)")
@@ -64,7 +77,30 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         help="require LPIPS, or leave it out (default: where its weights are on this machine)",
     )
-    add("--export", type=Path, metavar="DIR", help="also write the crops and masks, for other programs")
+    add(
+        "--features",
+        metavar="squeezenet:FILE",
+        help="feature distance with these weights of torchvision's squeezenet1_1, safetensors or pth; also "
+        "vgg16:FILE, and without :FILE what torch.hub's folder has",
+    )
+    add(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="also write the crops and masks, for other programs, with a manifest.json",
+    )
+    add(
+        "--fill-suffix",
+        default="",
+        metavar="TEXT",
+        help="results of NAME=DIR are called STEM + TEXT, such as _result for STEM_result.png",
+    )
+    add(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="manifest.json of the export that NAME=DIR was filled from (default: DIR's, or its parent's)",
+    )
     return parser.parse_args(argv)
 
 
@@ -89,14 +125,16 @@ def run(arguments: argparse.Namespace) -> int:
     )
     methods = {}
     for word in arguments.methods.split(","):
-        name, method = resolve_method(word.strip(), device)
+        name, method = resolve_method(word.strip(), device, arguments.fill_suffix)
         if name in methods:
             raise ValueError(f"methods: {name} is named twice")
         methods[name] = method
-    for method in methods.values():
-        if isinstance(method, FillFolder):
-            method.check(cases)
+    folders = {name: method for name, method in methods.items() if isinstance(method, FillFolder)}
+    manifest = Manifest.read(arguments.manifest) if arguments.manifest else None
+    features = FeatureDistance.load(arguments.features, device) if arguments.features else None
     lpips, lpips_unavailable = load_lpips(arguments.lpips, device)
+    bar = sys.stderr.isatty()
+    check_fills(folders, cases, manifest, progress=bar)
     try:
         prepare_folder(arguments.output)
     except OSError as error:
@@ -107,7 +145,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export:
         export_cases(cases, arguments.export)
     evaluation = evaluate(
-        methods, cases, lpips=lpips, sheet_rows=arguments.sheet_rows, progress=sys.stderr.isatty()
+        methods,
+        cases,
+        lpips=lpips,
+        feature_distance=features,
+        sheet_rows=arguments.sheet_rows,
+        progress=bar,
     )
     results = {
         "protocol": {
@@ -116,11 +159,17 @@ def run(arguments: argparse.Namespace) -> int:
             **cases.describe(),
             "sha256": evaluation.sha256,
             "metrics": DEFINITIONS,
+            "truth_patch_distance": evaluation.truth_patch_distance,
+            "features": {"backbone": features.name, "sha256": features.sha256} if features else None,
+            "features_unavailable": None
+            if features
+            else "no backbone was given (--features squeezenet:FILE)",
             "lpips_unavailable": lpips_unavailable,
             "device": device,
             **environment(),
         },
         "methods": evaluation.summary(),
+        "differences": evaluation.differences(),
     }
     # First the table: whatever the disk says then, the numbers are not lost.
     with contextlib.suppress(BrokenPipeError):

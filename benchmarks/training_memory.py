@@ -25,7 +25,8 @@ from torchvision.models import vgg16
 from tqdm import tqdm
 from training_step import random_batch
 
-from inpaint.losses import FeatureBackbone, InpaintingLoss, LossWeights
+from inpaint.backbones import FeatureBackbone
+from inpaint.losses import InpaintingLoss, LossWeights
 from inpaint.networks import PRESETS, build_network
 from inpaint.ops import implementation
 from inpaint.training.optimization import MovingAverage

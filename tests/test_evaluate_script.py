@@ -1,5 +1,6 @@
 """evaluate.py from its command line to its files."""
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -7,12 +8,14 @@ import re
 import subprocess
 import sys
 import tarfile
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_backbones import save_squeezenet
 from range_server import serve
 from skimage.data import astronaut, chelsea, coffee
 
@@ -68,6 +71,9 @@ def test_results_follow_the_contract(script, photos, tmp_path, capsys):
     for entry in results["methods"].values():
         assert entry["count"] == 3
         assert entry["lpips"] is None
+        assert entry["feature_distance"] is None
+        assert 0 < entry["detail"] < 1  # both smear
+        assert entry["patch_distance"] > protocol["truth_patch_distance"] > 0
         assert 15 < entry["psnr"] < 45
         assert entry["psnr_hole"] < entry["psnr"]
         assert 0.5 < entry["ssim"] < 1
@@ -76,6 +82,13 @@ def test_results_follow_the_contract(script, photos, tmp_path, capsys):
         assert sum(part["count"] for part in entry["by_hole_ratio"].values()) == 3
         for part in entry["by_hole_ratio"].values():
             assert set(part) == set(entry) - {"by_hole_ratio"}
+    (difference,) = results["differences"]
+    assert (difference["metric"], difference["method"], difference["over"]) == ("psnr", "ns", "telea")
+    gain = results["methods"]["ns"]["psnr"] - results["methods"]["telea"]["psnr"]
+    assert difference["mean"] == pytest.approx(gain)
+    assert difference["interval"][0] <= gain <= difference["interval"][1]
+    assert "--features" in protocol["features_unavailable"]
+    assert set(protocol["metrics"]) >= {*results["methods"]["ns"], "differences"} - {"count", "by_hole_ratio"}
     printed = capsys.readouterr().out
     assert printed == (output / "table.md").read_text(encoding="utf-8")
     assert "alexnet" in printed
@@ -116,8 +129,72 @@ def test_exported_inputs_come_back_as_ready_results(script, photos, tmp_path):
     assert script.main(arguments(photos, tmp_path / "b", "box:0.1-0.3", f"telea,peer={fills}")) == 0
     methods = read(tmp_path / "b")["methods"]
     assert methods["peer"].pop("seconds") is None
-    for key in ("psnr", "ssim", "l1", "psnr_hole", "l1_hole"):
+    for key in ("psnr", "ssim", "l1", "psnr_hole", "l1_hole", "detail", "patch_distance"):
         assert methods["peer"][key] == methods["telea"][key]
+
+
+def test_results_of_other_holes_are_refused(script, photos, tmp_path, capsys, monkeypatch):
+    """Such results have scored above everything: most of a hole is then the photo itself."""
+    from inpaint.evaluation import METHODS
+
+    words = arguments(photos, tmp_path / "a", "box:0.1-0.3", "telea", "--export", str(tmp_path / "inputs"))
+    assert script.main(words) == 0
+    fills = tmp_path / "inputs" / "fills"
+    fills.mkdir()
+    for file in (tmp_path / "inputs" / "images").iterdir():
+        mask = np.asarray(Image.open(tmp_path / "inputs" / "masks" / file.name).convert("L")) > 127
+        filled = Image.fromarray(METHODS["telea"](np.asarray(Image.open(file)), mask))
+        filled.save(fills / f"{file.stem}_result.png")
+        file.rename(fills / f"{file.stem}_masked.png")  # lies beside the result and is none
+    monkeypatch.setattr(script, "evaluate", None)
+    capsys.readouterr()
+    suffix = ("--fill-suffix", "_result")
+
+    def told(*more):
+        words = arguments(
+            photos, tmp_path / "b", "box:0.1-0.3", f"peer={fills}", *suffix, "--seed", "1", *more
+        )
+        assert script.main(words) == 2
+        return capsys.readouterr().err
+
+    manifest = tmp_path / "inputs" / "manifest.json"
+    assert re.search(r"peer: .*another mask of .* \(exported with seed 0; this run has seed 1\)", told())
+    manifest.rename(tmp_path / "moved.json")
+    assert re.search(
+        r"peer: these look like .* \d+\.\d% of the known .* \d+\.\d% of the holes' pixels", told()
+    )
+    assert "exported with seed 0" in told("--manifest", str(tmp_path / "moved.json"))
+    (tmp_path / "empty.json").write_text("{}")
+    assert "empty.json: is no manifest" in told("--manifest", str(tmp_path / "empty.json"))
+    assert "nowhere.json" in told("--manifest", str(tmp_path / "nowhere.json"))
+
+
+def test_a_backbone_gives_feature_distances_by_its_name(script, photos, tmp_path, capsys):
+    save_squeezenet(tmp_path / "weights.safetensors")
+    choice = f"squeezenet:{tmp_path / 'weights.safetensors'}"
+    words = arguments(photos, tmp_path / "out", "box:0.1-0.3", "telea,ns", "--features", choice)
+    assert script.main(words) == 0
+    results = read(tmp_path / "out")
+    digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+    assert results["protocol"]["features"] == {"backbone": "squeezenet1_1", "sha256": digest}
+    assert results["protocol"]["features_unavailable"] is None
+    assert all(entry["feature_distance"] > 0 for entry in results["methods"].values())
+    assert [entry["metric"] for entry in results["differences"]] == ["psnr", "feature_distance"]
+    assert f"squeezenet1_1, weights `{digest[:16]}`" in capsys.readouterr().out
+    words[words.index(choice)] = "squeezenet:nowhere"
+    assert script.main(words) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_detail_of_the_photo_is_a_method_of_its_own(script, photos, tmp_path, monkeypatch):
+    module = types.ModuleType("inpaint.inference.detail")
+    module.add_detail = lambda image, fill, mask, seed=0: np.where(mask[..., None], np.uint8(0), fill)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert script.main(arguments(photos, tmp_path / "out", "box:0.1-0.3", "telea,telea+photo")) == 0
+    results = read(tmp_path / "out")
+    assert list(results["methods"]) == ["telea", "telea+photo"]
+    assert results["methods"]["telea+photo"]["psnr"] < results["methods"]["telea"]["psnr"]
+    assert "| telea+photo | -" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 
 
 def test_folder_of_masks(script, photos, tmp_path):

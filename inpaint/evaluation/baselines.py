@@ -1,24 +1,30 @@
-"""What networks are measured against: classical inpainting without learning, and fills made elsewhere.
+"""What networks are measured against: classical inpainting without learning. And how names become methods.
 
 A method is any function (uint8 H×W×3 RGB, bool H×W mask, True = hole) -> uint8 H×W×3. The baselines read
 known pixels only. Where a mask leaves no known pixel there is nothing to start from, and the image comes back
 as given.
 """
 
-from collections import Counter
-from pathlib import Path, PurePosixPath
+import importlib.util
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
 from skimage.restoration import inpaint_biharmonic
 
-from inpaint.evaluation.protocol import EvaluationSet, Method, ReadyFills
-from inpaint.images import SUFFIXES, read_photo
+from inpaint.evaluation.fills import FillFolder
+from inpaint.evaluation.protocol import Method, ReadyFills
 from inpaint.weights import WeightsError, installed_models
 
 OPENCV_RADIUS = 3
 """Radius, in pixels, of the neighbourhood that OpenCV's methods weigh for each hole pixel."""
+
+PATCHMATCH_RADIUS = 3
+"""Radius, in pixels, of the patches that PatchMatch compares: 7×7."""
+
+PHOTO_DETAIL = "+photo"
+"""Ends the name of a method whose fill is laid over with pieces of the photo itself."""
 
 
 def telea(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -58,6 +64,34 @@ def harmonic(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return filled[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
 
 
+def patchmatch(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Fill with patches of the picture itself, 7×7 (PatchMatch, Barnes et al. 2009), PyPatchMatch.
+
+    Its random search starts from one seed, so equal pictures give equal fills. Raises ValueError where the
+    package is not installed.
+    """
+    check_patchmatch()
+    if mask.all():
+        return image.copy()
+    from patchmatch import inpaint, set_random_seed
+
+    set_random_seed(0)
+    return inpaint(np.ascontiguousarray(image), np.ascontiguousarray(mask), patch_size=PATCHMATCH_RADIUS)
+
+
+def check_patchmatch() -> None:
+    """Raise ValueError, with the remedy, where PyPatchMatch is missing or its library does not load."""
+    if importlib.util.find_spec("patchmatch") is None:
+        raise ValueError("method patchmatch: PyPatchMatch is not installed; pip install pypatchmatch")
+    from patchmatch import patchmatch_available
+
+    if not patchmatch_available:
+        raise ValueError(
+            "method patchmatch: the library of PyPatchMatch does not load; "
+            "pip install --force-reinstall pypatchmatch"
+        )
+
+
 def _opencv(image: np.ndarray, mask: np.ndarray, algorithm: int) -> np.ndarray:
     if mask.all():
         return image.copy()
@@ -69,75 +103,18 @@ METHODS: dict[str, Method] = {
     "ns": navier_stokes,
     "biharmonic": biharmonic,
     "harmonic": harmonic,
+    "patchmatch": patchmatch,
 }
-"""The baselines by the names they have on the command line."""
+"""The baselines by the names they have on the command line; `patchmatch` needs the package of that name."""
 
 
-class FillFolder:
-    """Fills that another program wrote, as a method: image files named as the photos are, of the crop's size.
-
-    The photo `places/1.jpg` takes `places/1.*` of the folder, or else `1.*`; no file serves two photos.
-    Raises FileNotFoundError for a folder that does not exist.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
-        if not self._path.is_dir():
-            raise FileNotFoundError(f"{path}: there is no such folder of results")
-        self._photo_of: dict[Path, str] = {}
-        self._files: dict[str, list[Path]] = {}
-        for file in sorted(self._path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES:
-                key = file.relative_to(self._path).with_suffix("").as_posix()
-                self._files.setdefault(key, []).append(file)
-
-    def read(self, name: str) -> np.ndarray:
-        """Return the fill of the photo of that name, uint8 H×W×3.
-
-        Raises FileNotFoundError where there is none, ValueError where several files could be meant, and
-        ImageError where the file is not an image.
-        """
-        return read_photo(self._file(name, self._photo_of)).pixels
-
-    def check(self, cases: EvaluationSet) -> None:
-        """Raise what `read` would raise for the first photo that lacks its fill, before any is scored.
-
-        A photo that is left out of the evaluation needs none.
-        """
-        found = {name: self._candidates(name) for name in cases.names}
-        takers = Counter(files[0] for files in found.values() if files)
-        doubtful = {name for name, files in found.items() if len(files) != 1 or takers[files[0]] > 1}
-        photo_of: dict[Path, str] = {}
-        for name in cases.readable(doubtful):
-            self._file(name, photo_of)
-
-    def _candidates(self, name: str) -> list[Path]:
-        photo = PurePosixPath(name)
-        return self._files.get(photo.with_suffix("").as_posix()) or self._files.get(photo.stem, [])
-
-    def _file(self, name: str, photo_of: dict[Path, str]) -> Path:
-        """The fill of a photo, which is noted as taken."""
-        found = self._candidates(name)
-        if not found:
-            stem = PurePosixPath(name).stem
-            raise FileNotFoundError(f"{self._path}: no result is named {stem}.* for the photo {name}")
-        if len(found) > 1:
-            names = ", ".join(file.name for file in found)
-            raise ValueError(f"{self._path}: the photo {name} has more than one result ({names})")
-        if photo_of.setdefault(found[0], name) != name:
-            raise ValueError(
-                f"{found[0]}: both {photo_of[found[0]]} and {name} would take this result; keep "
-                "results in subfolders named as the photos' are"
-            )
-        return found[0]
-
-
-def resolve_method(text: str, device: str = "auto") -> tuple[str, Method | ReadyFills]:
+def resolve_method(text: str, device: str = "auto", fill_suffix: str = "") -> tuple[str, Method | ReadyFills]:
     """Turn a word of the command line into a method and the name it has in the results.
 
-    A baseline's name (see METHODS); `NAME=FOLDER` for ready results (see `FillFolder`); anything else is a
-    model for `Inpainter.from_pretrained`: an installed name, a folder or a hub id. Raises ValueError, naming
-    what is known, where none fits.
+    A baseline's name (see METHODS); `NAME=FOLDER` for ready results (see `FillFolder`, which `fill_suffix` is
+    for); anything else is a model for `Inpainter.from_pretrained`, an installed name, a folder or a hub id,
+    and means its network alone. A baseline or a model with `+photo` behind it guides a fill with pieces of
+    the photo (`add_detail`). Raises ValueError, naming what is known, where none fits.
     """
     if not text:
         raise ValueError(f"methods: a name is empty; known baselines: {', '.join(METHODS)}")
@@ -145,19 +122,43 @@ def resolve_method(text: str, device: str = "auto") -> tuple[str, Method | Ready
     if is_folder:
         if not name or not folder:
             raise ValueError(f"method {text!r}: expected NAME=FOLDER, such as lama=results/lama")
-        if name in METHODS:
+        if name.removesuffix(PHOTO_DETAIL) in METHODS:
             raise ValueError(f"method {text!r}: {name} is a baseline's name; call the results something else")
-        return name, FillFolder(folder)
-    if text in METHODS:
-        return text, METHODS[text]
+        return name, FillFolder(folder, fill_suffix)
+    if not text.endswith(PHOTO_DETAIL):
+        return text, _method(text, device)
+    guide = text.removesuffix(PHOTO_DETAIL)
+    if not guide or guide.endswith(PHOTO_DETAIL):
+        raise ValueError(f"method {text!r}: expected NAME{PHOTO_DETAIL}, such as harmonic{PHOTO_DETAIL}")
+    return text, partial(_fill_with_detail, _method(guide, device))
+
+
+def _fill_with_detail(guide: Method, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Fill by a method, and lay patches of the photo's known pixels over it."""
+    # Here, so that only these methods load it.
+    from inpaint.inference.detail import add_detail
+
+    fill = guide(image, mask)
+    if mask.all() or not mask.any():  # there is nothing to take from, or nothing to lay it over
+        return fill
+    return add_detail(image, fill, mask, seed=0)
+
+
+def _method(name: str, device: str) -> Method:
+    """A baseline or a model's network alone."""
+    if name == "patchmatch":
+        check_patchmatch()  # before any photo is filled
+    if name in METHODS:
+        return METHODS[name]
     # Here, so that scoring baselines does not load the networks.
     from inpaint.inference import Inpainter
 
     try:
-        return text, Inpainter.from_pretrained(text, device=device)
+        return Inpainter.from_pretrained(name, device=device)
     except WeightsError as error:
         models = ", ".join(model.name for model in installed_models()) or "none"
         raise ValueError(
-            f"unknown method {text!r}: expected one of {', '.join(METHODS)}, a model (installed: {models}), "
-            f"a model's folder, or NAME=FOLDER of ready results ({error})"
+            f"unknown method {name!r}: expected one of {', '.join(METHODS)}, a model (installed: {models}), "
+            f"a model's folder, one of these with {PHOTO_DETAIL} behind it, or NAME=FOLDER of ready results "
+            f"({error})"
         ) from error

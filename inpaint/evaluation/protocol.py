@@ -7,24 +7,22 @@ composite, uint8, is scored. Scores are means of per-image scores.
 """
 
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet
+from inpaint.evaluation.differences import differences
+from inpaint.evaluation.results import hole_ratio_bin, means
 from inpaint.images import MAX_SQUARE, ImageError
 from inpaint.masks import MaskFolder, generator_for, parse_recipe
-from inpaint.metrics import score
+from inpaint.metrics import patch_distance, score
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Fills a hole: (uint8 H×W×3 RGB, bool H×W, True = hole) -> uint8 H×W×3. The hole's pixels hold HOLE_GREY."""
@@ -32,21 +30,23 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 HOLE_GREY = 128
 """What methods see in the hole, in all channels. The truth there never reaches them."""
 
-HOLE_RATIO_BINS = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Edges of the bins of hole ratio; each bin holds lower < ratio <= upper, as in Liu et al. 2018."""
-
-METRICS = ("psnr", "ssim", "l1", "psnr_hole", "l1_hole", "lpips", "seconds")
-"""What `evaluate` records of each method and image; all but "count" of a method's entry in the results."""
-
 DEFINITIONS = {
     "psnr": "dB, RGB uint8, whole image, MSE floored at 0.001",
     "ssim": "Gaussian window, sigma 1.5, population covariance, mean of the RGB channels (scikit-image)",
     "l1": "mean absolute error, % of 255, whole image",
     "psnr_hole": "dB, RGB uint8, hole pixels, MSE floored at 0.001",
     "l1_hole": "mean absolute error, % of 255, hole pixels",
+    "detail": "mean |Laplacian of luma| over the truth's, hole pixels with all four neighbours in the hole; "
+    "1 is right",
+    "patch_distance": "grey levels; sliced Wasserstein-1 distance of 7x7 RGB patches less their mean colour, "
+    "in the hole against those around it, 32 projections; lower is nearer to the surroundings",
+    "feature_distance": "squared difference of unit-length features, mean over the hole, sum over the stages "
+    "of the network named in features; lower is better; not LPIPS",
     "lpips": "AlexNet, version 0.1",
     "seconds": "mean wall time of the method alone, after one untimed call",
-    "average": "mean of per-image scores; hole metrics over the images that have a hole",
+    "average": "mean of per-image scores; a metric that an image does not have is left out of its mean",
+    "differences": "method less over, mean over images; interval: 95 %, paired percentile bootstrap over "
+    "images, 2000 resamples, seed 0",
     "composite": "known pixels are the photo's before scoring",
     "hole_given_as": f"grey {HOLE_GREY}",
     "bins": "lower < hole ratio <= upper",
@@ -268,11 +268,18 @@ class Evaluation:
         records: one per image: its name, hole ratio, and each method's scores by the names of METRICS.
         sha256: hash of the images' names and masks; two runs with equal hashes filled the same holes.
         rows: sample of the pictures for a sheet, spread over the hole ratios, in rising order of ratio.
+        truth_patch_distance: mean patch distance of the photos themselves, what a perfect fill would score;
+            None where no image has one.
     """
 
     records: list[tuple[str, float, dict[str, dict[str, float | None]]]]
     sha256: str
     rows: list[SheetRow] = field(default_factory=list)
+    truth_patch_distance: float | None = None
+
+    def differences(self) -> list[dict[str, Any]]:
+        """Return the "differences" part of results.json, see `inpaint.evaluation.differences`."""
+        return differences([scores for _, _, scores in self.records])
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Return the "methods" part of results.json: means over all images and per bin of hole ratio."""
@@ -284,8 +291,8 @@ class Evaluation:
                 if (bin_name := hole_ratio_bin(ratio)) is not None:
                     bins.setdefault(bin_name, []).append(scores[method])
             summary[method] = {
-                **_means([scores[method] for _, _, scores in self.records]),
-                "by_hole_ratio": {name: _means(bins[name]) for name in sorted(bins)},
+                **means([scores[method] for _, _, scores in self.records]),
+                "by_hole_ratio": {name: means(bins[name]) for name in sorted(bins)},
             }
         return summary
 
@@ -295,14 +302,15 @@ def evaluate(
     cases: Iterable[Case],
     *,
     lpips: Callable[[np.ndarray, np.ndarray], float | None] | None = None,
+    feature_distance: Callable[[np.ndarray, np.ndarray, np.ndarray], float | None] | None = None,
     sheet_rows: int = 0,
     progress: bool = False,
 ) -> Evaluation:
     """Let every method fill every case, and score the composites.
 
     Methods run image by image, each on its own copy of the destroyed image and the mask. `lpips` is a metric
-    such as `LpipsAlex`, or None to leave LPIPS out. `sheet_rows` pictures are kept for a sheet. `progress`
-    shows a bar on stderr.
+    such as `LpipsAlex` and `feature_distance` one such as `FeatureDistance`, or None to leave it out.
+    `sheet_rows` pictures are kept for a sheet. `progress` shows a bar on stderr.
 
     Raises ValueError where there is no case or no method, MethodError where a method fails.
     """
@@ -310,6 +318,7 @@ def evaluate(
         raise ValueError("methods: there is no method to evaluate")
     digest = hashlib.sha256()
     records = []
+    of_truth: list[float] = []
     sample = _SheetSample(sheet_rows)
     warm: set[str] = set()
     for case in tqdm(cases, desc="evaluating", unit="photo", disable=not progress):
@@ -326,40 +335,24 @@ def evaluate(
             fills[name] = composite
             scores[name] = {
                 **score(case.image, composite, case.mask),
+                "feature_distance": (
+                    feature_distance(case.image, composite, case.mask)
+                    if feature_distance is not None
+                    else None
+                ),
                 "lpips": lpips(case.image, composite) if lpips is not None else None,
                 "seconds": seconds,
             }
         records.append((case.name, case.hole_ratio, scores))
+        if (distance := patch_distance(case.image, case.mask)) is not None:
+            of_truth.append(distance)
         sample.offer(SheetRow(case, fills, scores))
     if not records:
         skipped = cases.skipped if isinstance(cases, EvaluationSet) else {}
         first = next((f" (the first: {name}: {reason})" for name, reason in skipped.items()), "")
         raise ValueError(f"cases: none of the photos could be read{first}")
-    return Evaluation(records, digest.hexdigest(), sample.chosen())
-
-
-def hole_ratio_bin(ratio: float) -> str | None:
-    """Name the bin of a hole ratio, "0.01-0.1" to "0.5-0.6"; None outside them."""
-    for lower, upper in itertools.pairwise(HOLE_RATIO_BINS):
-        if lower < ratio <= upper:
-            return f"{lower:g}-{upper:g}"
-    return None
-
-
-def environment() -> dict[str, Any]:
-    """Say when and with what an evaluation ran: UTC date, library versions, CPU threads."""
-    libraries = ("torch", "torchvision", "numpy", "scikit-image", "opencv-python", "pillow", "lpips")
-    versions = {}
-    for library in libraries:
-        try:
-            versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-        "threads": torch.get_num_threads(),
-    }
+    mean = float(np.mean(of_truth)) if of_truth else None
+    return Evaluation(records, digest.hexdigest(), sample.chosen(), mean)
 
 
 def _fill(name: str, method: Method | ReadyFills, case: Case) -> tuple[np.ndarray, float | None]:
@@ -377,15 +370,6 @@ def _fill(name: str, method: Method | ReadyFills, case: Case) -> tuple[np.ndarra
             f"got {fill.dtype} of shape {fill.shape}"
         )
     return fill, seconds
-
-
-def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
-    """Mean of each metric over the images that have it (None where none does), and the count of images."""
-    means: dict[str, Any] = {}
-    for metric in METRICS:
-        values = [value for entry in scores if (value := entry[metric]) is not None]
-        means[metric] = float(np.mean(values)) if values else None
-    return {**means, "count": len(scores)}
 
 
 class _SheetSample:

@@ -3,14 +3,16 @@
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from inpaint.evaluation.baselines import METHODS
-from inpaint.evaluation.protocol import METRICS, Case, SheetRow
+from inpaint.evaluation.differences import COMPARED
+from inpaint.evaluation.protocol import SheetRow
+from inpaint.evaluation.results import METRICS
 from inpaint.files import remove_partials
 from inpaint.images import write_atomically
 from inpaint.terminal import printable
@@ -21,13 +23,36 @@ HEADINGS = {
     "l1": "L1 ↓ %",
     "psnr_hole": "PSNR hole ↑ dB",
     "l1_hole": "L1 hole ↓ %",
+    "detail": "detail → 1",
+    "patch_distance": "patches ↓",
+    "feature_distance": "features ↓",
     "lpips": "LPIPS ↓",
     "seconds": "s / image",
     "count": "images",
 }
 """Column headings of the Markdown tables, by the keys of results.json."""
 
-DECIMALS = {"psnr": 2, "ssim": 4, "l1": 3, "psnr_hole": 2, "l1_hole": 3, "lpips": 4, "seconds": 3, "count": 0}
+DECIMALS = {
+    "psnr": 2,
+    "ssim": 4,
+    "l1": 3,
+    "psnr_hole": 2,
+    "l1_hole": 3,
+    "detail": 2,
+    "patch_distance": 2,
+    "feature_distance": 3,
+    "lpips": 4,
+    "seconds": 3,
+    "count": 0,
+}
+
+RISING = ("psnr", "ssim", "psnr_hole")
+"""The metrics of which more is better."""
+
+DIFFERENCE_TITLES = {
+    "psnr": "PSNR gained, dB, with the 95 % interval (paired bootstrap over the images):",
+    "feature_distance": "Feature distance added (lower is better), with the 95 % interval:",
+}
 
 HOLE_COLOUR = (255, 0, 160)
 MAX_CELL = 512
@@ -42,7 +67,8 @@ _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetRow] = ()) -> None:
     """Write results.json, table.md and, given rows, sheet.png into a folder, each of them all or nothing.
 
-    `results` is {"protocol": {...}, "methods": {name: {metric: number | None, ..., "by_hole_ratio": {...}}}}.
+    `results` is {"protocol": {...}, "methods": {name: {metric: number | None, ..., "by_hole_ratio": {...}}},
+    "differences": [{"metric", "method", "over", "mean", "interval", "count"}, ...]}.
     Without rows an older sheet.png is removed. Raises OSError where the disk says no.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,32 +85,8 @@ def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetR
         write_atomically(folder / "sheet.png", stream.getvalue())
 
 
-def export_cases(cases: Iterable[Case], folder: Path) -> None:
-    """Write what methods see as PNG files: FOLDER/images/STEM.png, the hole grey, and FOLDER/masks/STEM.png.
-
-    A folder of fills of these pictures can be scored as ready results. Raises ValueError where two photos
-    have the same file stem.
-    """
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "masks").mkdir(parents=True, exist_ok=True)
-    seen: dict[str, str] = {}
-    for case in cases:
-        stem = PurePosixPath(case.name).stem
-        if stem in seen:
-            raise ValueError(
-                f"{seen[stem]} and {case.name} would be exported to one file; rename one of them"
-            )
-        seen[stem] = case.name
-        for kind, pixels in (("images", case.destroyed()), ("masks", case.mask)):
-            stream = io.BytesIO()
-            Image.fromarray(pixels).save(stream, format="PNG")
-            write_atomically(folder / kind / f"{stem}.png", stream.getvalue())
-    for kind in ("images", "masks"):
-        remove_partials(folder / kind, {f"{stem}.png" for stem in seen})
-
-
 def markdown(results: Mapping[str, Any]) -> str:
-    """Write results as Markdown: what was measured, a table of all images, `gains`, a table per bin."""
+    """Write results as Markdown: what was measured, tables of all images, of differences and of each bin."""
     protocol, methods = results["protocol"], results["methods"]
     images, masks = printable(protocol["images"]), printable(protocol["masks"])
     parts = [
@@ -94,12 +96,19 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"CPU threads: {protocol['threads']}.",
         _table(methods),
     ]
-    if verdict := gains({name: entry["psnr"] for name, entry in methods.items()}):
-        parts.append(verdict)
+    if (own := protocol.get("truth_patch_distance")) is not None:
+        parts.append(f"Patches: the photos themselves are at {_number('patch_distance', own)}.")
+    if features := protocol.get("features"):
+        parts.append(f"Features: {features['backbone']}, weights `{features['sha256'][:16]}`; not LPIPS.")
+    for metric in COMPARED:
+        if table := difference_table(results["differences"], methods, metric):
+            parts += [DIFFERENCE_TITLES[metric], table]
     bins = list(dict.fromkeys(name for entry in methods.values() for name in entry["by_hole_ratio"]))
     for name in sorted(bins):
         members = {method: entry["by_hole_ratio"][name] for method, entry in methods.items()}
         parts += [f"Hole ratio {name}:", _table(members)]
+    if reason := protocol.get("features_unavailable"):
+        parts.append(f"The feature distance was not computed: {reason}.")
     if protocol["lpips_unavailable"]:
         parts.append(f"LPIPS was not computed: {protocol['lpips_unavailable']}.")
     if protocol["skipped"]:
@@ -113,19 +122,43 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(printable, names))
 
 
-def gains(psnr: Mapping[str, float]) -> str:
-    """Say in one line what each other method gains over the best baseline, given dB by method.
+def difference_table(
+    differences: Sequence[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]], metric: str
+) -> str:
+    """Write a metric's differences as a Markdown table, each with its 95 % interval in brackets.
 
-    Empty where no baseline or nothing but baselines was scored.
+    A row for each method that is no baseline, or for each baseline where there is nothing else; a column for
+    the best baseline by that metric, and one for each method of an earlier row. Empty where nothing is
+    compared.
     """
-    baselines = [name for name in psnr if name in METHODS]
-    others = [name for name in psnr if name not in METHODS]
-    if not baselines or not others:
-        return ""
-    best = max(baselines, key=lambda name: psnr[name])
-    rank = "the best of the baselines" if len(baselines) > 1 else "the only baseline that was scored"
-    gained = ", ".join(f"{name}: {psnr[name] - psnr[best]:+.2f} dB" for name in others)
-    return f"{gained} over {best}, {rank}."
+    scored = {name: entry[metric] for name, entry in methods.items() if entry[metric] is not None}
+    best = max if metric in RISING else min
+    baselines = {name: value for name, value in scored.items() if name in METHODS}
+    columns = [best(baselines, key=lambda name: baselines[name])] if baselines else []
+    rows = [name for name in scored if name not in METHODS]
+    if rows:
+        columns += rows[:-1]
+    else:
+        rows = [name for name in baselines if name not in columns]
+    cells = {}
+    for entry in differences:
+        if entry["metric"] == metric:
+            low, high = entry["interval"] or (None, None)
+            cells[entry["method"], entry["over"]] = _difference(metric, entry["mean"], low, high)
+            turned = (None, None) if low is None or high is None else (-high, -low)
+            cells[entry["over"], entry["method"]] = _difference(metric, -entry["mean"], *turned)
+    lines = [["", *(f"over {name}" for name in columns)], ["---", *("---:" for _ in columns)]]
+    for name in rows:
+        earlier = [other for other in columns if other not in rows or rows.index(other) < rows.index(name)]
+        found = [cells.get((name, other), "") if other in earlier else "" for other in columns]
+        if any(found):
+            lines.append([name, *found])
+    return _lines(lines) if len(lines) > 2 else ""
+
+
+def _difference(metric: str, mean: float, low: float | None, high: float | None) -> str:
+    numbers = [f"{number:+z.{DECIMALS[metric]}f}" for number in (mean, low, high) if number is not None]
+    return numbers[0] + (f" [{numbers[1]}, {numbers[2]}]" if len(numbers) == 3 else "")
 
 
 def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -133,6 +166,10 @@ def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
     shown = [key for key in (*METRICS, "count") if any(entry[key] is not None for entry in entries.values())]
     lines = [["method", *(HEADINGS[key] for key in shown)], ["---", *("---:" for _ in shown)]]
     lines += [[name, *(_number(key, entry[key]) for key in shown)] for name, entry in entries.items()]
+    return _lines(lines)
+
+
+def _lines(lines: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

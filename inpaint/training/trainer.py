@@ -23,9 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inpaint.backbones import build_backbone
 from inpaint.datasets import Batch, PhotoSet, open_photos_in_turn
 from inpaint.datasets.storage import source_label
-from inpaint.losses import InpaintingLoss, build_backbone, composite
+from inpaint.losses import InpaintingLoss, composite
 from inpaint.networks.probes import kernel_parameters
 from inpaint.terminal import printable
 from inpaint.training.adversary import Adversary, Phase

@@ -1,20 +1,20 @@
-"""The classical baselines, ready results as a method, and how names become methods."""
+"""The classical baselines, and how names become methods."""
 
 import itertools
+import sys
+import types
 
 import cv2
 import numpy as np
+import patchmatch
 import pytest
-from PIL import Image
 from scipy.sparse import lil_array
 from scipy.sparse.linalg import spsolve
 from skimage.data import astronaut
 from skimage.restoration import inpaint_biharmonic
 
-from inpaint.datasets import open_photos
-from inpaint.evaluation import EvaluationSet, baselines
-from inpaint.evaluation.baselines import METHODS, FillFolder, resolve_method
-from inpaint.images import ImageError
+from inpaint.evaluation import FillFolder, baselines
+from inpaint.evaluation.baselines import METHODS, resolve_method
 
 
 def picture_with_holes(height=61, width=48):
@@ -160,82 +160,7 @@ def test_harmonic_fills_pictures_of_any_size(size):
     np.testing.assert_array_equal(METHODS["harmonic"](destroyed, mask), image)
 
 
-# Ready results
-
-
-def save(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((4, 5, 3), value, np.uint8)).save(path)
-
-
-def test_results_pair_by_path_then_by_stem(tmp_path):
-    save(tmp_path / "flat.png", 1)
-    save(tmp_path / "sub" / "same.png", 2)
-    save(tmp_path / "other" / "same.webp", 3)
-    (tmp_path / "notes.txt").write_text("not a picture")
-    folder = FillFolder(tmp_path)
-    assert (folder.read("deep/flat.jpg") == 1).all()
-    assert (folder.read("sub/same.jpg") == 2).all()
-    assert folder.read("other/same.jpg").shape == (4, 5, 3)
-    assert folder.read("deep/flat.jpg").dtype == np.uint8  # reading twice is fine
-
-
-def test_missing_and_doubtful_results_are_errors(tmp_path):
-    save(tmp_path / "a.png", 1)
-    save(tmp_path / "b.png", 1)
-    save(tmp_path / "b.bmp", 1)
-    (tmp_path / "torn.png").write_bytes(b"torn")
-    folder = FillFolder(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no result is named c"):
-        folder.read("c.jpg")
-    with pytest.raises(ValueError, match=r"more than one result \(b.bmp, b.png\)"):
-        folder.read("b.jpg")
-    with pytest.raises(ImageError, match="torn"):
-        folder.read("torn.jpg")
-    folder.read("x/a.jpg")
-    with pytest.raises(ValueError, match=r"both x/a.jpg and y/a.jpg"):
-        folder.read("y/a.jpg")
-    with pytest.raises(FileNotFoundError, match="no such folder"):
-        FillFolder(tmp_path / "nowhere")
-
-
 # Names
-
-
-def evaluation_set(folder, *names, torn=()):
-    for name in (*names, *torn):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / name)
-    for name in torn:
-        (folder / name).write_bytes(b"torn")
-    return EvaluationSet(open_photos(folder), "box", size=8)
-
-
-def results(folder, *names):
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")  # what is in them is not looked at
-    return FillFolder(folder)
-
-
-def test_results_are_all_found_before_any_is_read(tmp_path):
-    photos = ("a/1.png", "a/2.png", "b/1.png")
-    cases = evaluation_set(tmp_path / "photos", *photos, torn=("a/torn.png", "c/2.png"))
-    # A photo that cannot be read needs no result, and takes none from another.
-    results(tmp_path / "all", "a/1.png", "2.png", "b/1.jpg").check(cases)
-    with pytest.raises(FileNotFoundError, match=r"no result is named 2\.\* for the photo a/2\.png"):
-        results(tmp_path / "few", "a/1.png", "b/1.jpg").check(cases)
-    with pytest.raises(ValueError, match=r"a/1\.png has more than one result"):
-        results(tmp_path / "double", "a/1.png", "a/1.jpg", "2.png", "b/1.jpg").check(cases)
-    with pytest.raises(ValueError, match=r"both a/1\.png and b/1\.png would take this result"):
-        results(tmp_path / "shared", "1.png", "2.png").check(cases)
-
-
-def test_checked_results_can_still_be_read(tmp_path):
-    cases = evaluation_set(tmp_path / "photos", "a/1.png", torn=("b/1.png",))
-    folder = FillFolder(tmp_path / "photos" / "a")
-    folder.check(cases)
-    assert folder.read("a/1.png").shape == (8, 8, 3)
 
 
 def test_baselines_resolve_to_themselves():
@@ -243,15 +168,18 @@ def test_baselines_resolve_to_themselves():
     assert resolve_method("ns") == ("ns", baselines.navier_stokes)
     assert resolve_method("biharmonic") == ("biharmonic", baselines.biharmonic)
     assert resolve_method("harmonic") == ("harmonic", baselines.harmonic)
+    assert resolve_method("patchmatch") == ("patchmatch", baselines.patchmatch)
 
 
 def test_folders_resolve_under_their_label(tmp_path):
-    name, method = resolve_method(f"peer={tmp_path}")
-    assert name == "peer"
+    name, method = resolve_method(f"peer+photo={tmp_path}")
+    assert name == "peer+photo"
     assert isinstance(method, FillFolder)
 
 
-@pytest.mark.parametrize("text", ["=x", "peer=", "telea=x", ""])
+@pytest.mark.parametrize(
+    "text", ["=x", "peer=", "telea=x", "telea+photo=x", "", "+photo", "telea+photo+photo"]
+)
 def test_malformed_methods_are_refused(text):
     with pytest.raises(ValueError, match="method"):
         resolve_method(text)
@@ -273,3 +201,82 @@ def test_any_other_name_is_a_model(monkeypatch):
     )
     assert resolve_method("runs/mine", "cpu") == ("runs/mine", "model")
     assert asked == [("runs/mine", "cpu")]
+
+
+@pytest.fixture
+def add_detail(monkeypatch):
+    """Stands for the exemplar stage; returns the calls it got."""
+    calls = []
+
+    def stage(image, fill, mask, seed=0):
+        calls.append((image.copy(), fill.copy(), mask.copy(), seed))
+        return np.where(mask[..., None], 255 - fill, image)
+
+    module = types.ModuleType("inpaint.inference.detail")
+    module.add_detail = stage
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return calls
+
+
+def test_detail_of_the_photo_is_laid_over_a_baselines_fill(add_detail):
+    image, mask = picture_with_holes()
+    name, method = resolve_method("telea+photo")
+    assert name == "telea+photo"
+    filled = method(image, mask)
+    guide = METHODS["telea"](image, mask)
+    np.testing.assert_array_equal(filled, np.where(mask[..., None], 255 - guide, image))
+    ((given, fill, hole, seed),) = add_detail
+    np.testing.assert_array_equal(given, image)
+    np.testing.assert_array_equal(fill, guide)
+    np.testing.assert_array_equal(hole, mask)
+    assert seed == 0
+
+
+def test_detail_of_the_photo_is_laid_over_a_models_fill(add_detail, monkeypatch):
+    from inpaint import Inpainter
+
+    network = {"runs/mine": lambda image, mask: np.full_like(image, 9)}
+    monkeypatch.setattr(Inpainter, "from_pretrained", lambda name, device: network[name])
+    image, mask = picture_with_holes()
+    name, method = resolve_method("runs/mine+photo", "cpu")
+    assert name == "runs/mine+photo"
+    assert (method(image, mask)[mask] == 246).all()
+    assert (resolve_method("runs/mine", "cpu")[1](image, mask)[mask] == 9).all()
+    assert len(add_detail) == 1
+
+
+def test_without_a_hole_or_a_known_pixel_no_detail_is_asked_for(add_detail):
+    image, mask = picture_with_holes()
+    _, method = resolve_method("telea+photo")
+    for empty in (np.zeros_like(mask), np.ones_like(mask)):
+        np.testing.assert_array_equal(method(image, empty), image)
+    assert add_detail == []
+
+
+def test_an_unknown_guide_is_named():
+    with pytest.raises(ValueError, match=r"unknown method 'telae'.*\+photo"):
+        resolve_method("telae+photo")
+
+
+# PatchMatch
+
+
+def test_patchmatch_takes_7x7_patches_of_the_picture_and_is_the_same_each_time():
+    image, mask = picture_with_holes()
+    patchmatch.set_random_seed(0)
+    expected = patchmatch.inpaint(image, mask, patch_size=3)
+    patchmatch.set_random_seed(7)  # what others have set does not matter
+    np.testing.assert_array_equal(METHODS["patchmatch"](image, mask), expected)
+    assert (expected != patchmatch.inpaint(image, mask, patch_size=5)).any()
+
+
+def test_a_missing_or_broken_patchmatch_is_told_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(patchmatch, "patchmatch_available", False)
+    with pytest.raises(ValueError, match="does not load; pip install --force-reinstall pypatchmatch"):
+        resolve_method("patchmatch")
+    monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="not installed; pip install pypatchmatch"):
+        resolve_method("patchmatch+photo")
+    image, mask = picture_with_holes()
+    with pytest.raises(ValueError, match="pip install pypatchmatch"):
+        METHODS["patchmatch"](image, mask)

@@ -18,9 +18,9 @@ from inpaint.evaluation.protocol import (
     MethodError,
     centre_crop,
     evaluate,
-    hole_ratio_bin,
     iter_cases,
 )
+from inpaint.evaluation.results import environment, hole_ratio_bin
 
 RECIPE = "free-form:0.1-0.5"
 
@@ -318,6 +318,25 @@ def test_averages_are_means_of_per_image_scores():
     )
 
 
+def box_case(name, left, photo=astronaut):
+    mask = np.zeros((64, 64), bool)
+    mask[20:44, left : left + 20] = True
+    return Case(name, np.ascontiguousarray(photo()[40:104, 200:264]), mask)
+
+
+def test_texture_is_scored_beside_that_of_the_photos():
+    cases = [box_case("a", 6), box_case("b", 30, chelsea)]
+    evaluation = evaluate({"keep": keep_input}, cases)
+    entry = evaluation.summary()["keep"]
+    assert entry["detail"] == 0  # grey
+    own = [metrics.patch_distance(case.image, case.mask) for case in cases]
+    assert evaluation.truth_patch_distance == pytest.approx(np.mean(own))
+    grey = [metrics.patch_distance(case.destroyed(), case.mask) for case in cases]
+    assert entry["patch_distance"] == pytest.approx(np.mean(grey))
+    assert entry["feature_distance"] is None
+    assert evaluate({"keep": keep_input}, [random_case()]).truth_patch_distance is None  # no known patch
+
+
 def test_photos_without_a_hole_count_for_whole_image_metrics_only():
     cases = [random_case("empty", ratio=0), random_case("half", ratio=0.5, seed=1)]
     entry = evaluate({"keep": keep_input}, cases).summary()["keep"]
@@ -361,14 +380,18 @@ def test_seconds_are_of_the_method_alone(monkeypatch):
         now[0] += 100 if now[0] == 0 else 2
         return image
 
-    def slow_metric(truth, prediction):
+    def slow_metric(truth, prediction, mask=None):
         now[0] += 50
-        return 0.5
+        return 0.5 if mask is None else float(mask.mean())
 
     cases = [random_case(str(seed), seed=seed) for seed in range(3)]
-    entry = evaluate({"method": first_call_is_slow}, cases, lpips=slow_metric).summary()["method"]
+    evaluation = evaluate(
+        {"method": first_call_is_slow}, cases, lpips=slow_metric, feature_distance=slow_metric
+    )
+    entry = evaluation.summary()["method"]
     assert entry["seconds"] == 2
     assert entry["lpips"] == 0.5
+    assert entry["feature_distance"] == pytest.approx(0.25)
 
 
 class ReadyTruth:
@@ -421,7 +444,7 @@ def test_sheet_rows_are_few_and_spread_over_the_ratios():
 
 
 def test_environment_is_plain_json():
-    entry = protocol.environment()
+    entry = environment()
     assert entry == json.loads(json.dumps(entry))
-    assert {"torch", "scikit-image", "opencv-python"} <= set(entry["versions"])
+    assert {"torch", "scikit-image", "opencv-python", "pypatchmatch"} <= set(entry["versions"])
     assert entry["date"].endswith("+00:00")

@@ -1,5 +1,6 @@
-"""results.json, the Markdown of the same numbers, the picture sheet and the export for other programs."""
+"""results.json, the Markdown of the same numbers, and the picture sheet."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,22 +10,22 @@ from PIL import Image
 from inpaint.evaluation.protocol import Case, SheetRow, evaluate
 from inpaint.evaluation.report import (
     HEADINGS,
-    export_cases,
-    gains,
+    difference_table,
     markdown,
     picture_sheet,
     write_report,
 )
+from inpaint.evaluation.results import METRICS
 from inpaint.images import prepare_folder
 
-METRIC_KEYS = {"psnr", "ssim", "l1", "psnr_hole", "l1_hole", "lpips", "seconds", "count"}
+METRIC_KEYS = {*METRICS, "count"}
 
 
 def cases(count=4, size=32):
     rng = np.random.default_rng(0)
     for index in range(count):
         mask = np.zeros((size, size), bool)
-        mask[2 : 6 + 5 * index, 3:20] = True
+        mask[2 : 6 + 5 * index, 3:18] = True  # leaves known patches
         yield Case(f"set/{index}.jpg", rng.integers(0, 256, (size, size, 3), dtype=np.uint8), mask)
 
 
@@ -45,6 +46,7 @@ def results_of(evaluation, **protocol):
             **protocol,
         },
         "methods": evaluation.summary(),
+        "differences": evaluation.differences(),
     }
 
 
@@ -54,7 +56,13 @@ def evaluation():
         "grey": lambda image, mask: image,
         "white": lambda image, mask: np.full_like(image, 255),
     }
-    return evaluate(methods, cases(), lpips=lambda truth, prediction: 0.25, sheet_rows=3)
+    return evaluate(
+        methods,
+        cases(),
+        lpips=lambda truth, prediction: 0.25,
+        feature_distance=lambda truth, prediction, mask: float(prediction[mask].mean()),
+        sheet_rows=3,
+    )
 
 
 def tables(text):
@@ -73,11 +81,15 @@ def tables(text):
 def test_json_and_markdown_hold_the_same_numbers(evaluation, tmp_path):
     write_report(tmp_path, results_of(evaluation))
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert set(results) == {"protocol", "methods"}
+    assert set(results) == {"protocol", "methods", "differences"}
     assert list(results["methods"]) == ["grey", "white"]
     blocks = tables((tmp_path / "table.md").read_text(encoding="utf-8"))
     whole = next(iter(blocks.values()))
-    bins = {title.removeprefix("Hole ratio ").rstrip(":"): table for title, table in list(blocks.items())[1:]}
+    bins = {
+        title.removeprefix("Hole ratio ").rstrip(":"): table
+        for title, table in blocks.items()
+        if title.startswith("Hole ratio")
+    }
     for name, entry in results["methods"].items():
         assert set(entry) == METRIC_KEYS | {"by_hole_ratio"}
         assert set(entry["by_hole_ratio"]) == set(bins)
@@ -90,28 +102,70 @@ def test_json_and_markdown_hold_the_same_numbers(evaluation, tmp_path):
     assert sum(entry["count"] for entry in results["methods"]["grey"]["by_hole_ratio"].values()) == 4
 
 
-def test_gains_are_over_the_best_baseline():
-    psnr = {"telea": 23.0, "mine": 24.48, "harmonic": 24.0, "ns": 23.5, "runs/other": 23.875}
-    assert gains(psnr) == "mine: +0.48 dB, runs/other: -0.12 dB over harmonic, the best of the baselines."
+def compared(*names, metric="psnr", **means):
+    """Differences as results.json has them, ±0.5 about the difference of the means."""
+    return [
+        {
+            "metric": metric,
+            "method": method,
+            "over": over,
+            "mean": means[method] - means[over],
+            "interval": [means[method] - means[over] - 0.5, means[method] - means[over] + 0.25],
+            "count": 9,
+        }
+        for over, method in itertools.combinations(names, 2)
+    ]
+
+
+def read_table(psnr, metric="psnr"):
+    """The difference table of methods with these scores: {(row, column): cell}, empty cells left out."""
+    methods = {name: {metric: value} for name, value in psnr.items()}
+    text = difference_table(compared(*psnr, metric=metric, **psnr), methods, metric)
+    (table,) = tables(text).values() if text else ({},)
+    return {
+        (row, column.removeprefix("over ")): cell
+        for row, cells in table.items()
+        for column, cell in cells.items()
+        if column and cell
+    }
+
+
+def test_each_model_is_compared_with_the_best_baseline_and_the_models_before_it():
+    psnr = {"telea": 23.0, "mine": 24.5, "harmonic": 24.0, "ns": 23.5, "other": 23.75}
+    assert read_table(psnr) == {
+        ("mine", "harmonic"): "+0.50 [+0.25, +1.00]",  # turned round: harmonic comes later
+        ("other", "harmonic"): "-0.25 [-0.75, +0.00]",
+        ("other", "mine"): "-0.75 [-1.25, -0.50]",
+    }
     # The best on these pictures, not one that is the best on others.
-    assert gains({"harmonic": 20.0, "biharmonic": 21.0, "mine": 22.0}) == (
-        "mine: +1.00 dB over biharmonic, the best of the baselines."
-    )
-    assert gains({"telea": 20.0, "mine": 22.5}) == (
-        "mine: +2.50 dB over telea, the only baseline that was scored."
-    )
-    assert gains({"telea": 20.0, "ns": 21.0}) == gains({"mine": 20.0, "other": 21.0}) == gains({}) == ""
+    assert set(read_table({"harmonic": 20.0, "biharmonic": 21.0, "mine": 22.0})) == {("mine", "biharmonic")}
+    assert set(read_table({"mine": 22.0, "other": 20.0})) == {("other", "mine")}
+    assert set(read_table({"telea": 20.0, "ns": 21.0, "harmonic": 22.0})) == {
+        ("telea", "harmonic"),
+        ("ns", "harmonic"),
+    }
+    assert read_table({"telea": 20.0}) == read_table({"mine": 20.0}) == read_table({}) == {}
 
 
-def test_gains_stand_below_the_table_of_all_images(evaluation):
+def test_of_feature_distances_the_lowest_is_the_best():
+    table = read_table({"telea": 3.0, "patchmatch": 2.0, "mine": 1.0}, "feature_distance")
+    assert table == {("mine", "patchmatch"): "-1.000 [-1.500, -0.750]"}
+
+
+def test_differences_stand_below_the_table_of_all_images(evaluation):
     results = results_of(evaluation)
-    assert " dB over " not in markdown(results)  # there is no baseline
-    results["methods"] = {"grey": results["methods"]["grey"], "telea": results["methods"]["white"]}
-    gain = results["methods"]["grey"]["psnr"] - results["methods"]["telea"]["psnr"]
     blocks = markdown(results).split("\n\n")
     assert blocks[1].startswith("| method |")
-    assert blocks[2] == f"grey: {gain:+.2f} dB over telea, the only baseline that was scored."
-    assert markdown(results).count(" dB over ") == 1
+    titles = [block for block in blocks if "95 % interval" in block]
+    assert [title.split(",")[0].split(" (")[0] for title in titles] == [
+        "PSNR gained",
+        "Feature distance added",
+    ]
+    found = tables(markdown(results))
+    for title, metric, decimals in zip(titles, ("psnr", "feature_distance"), (2, 3), strict=True):
+        means = {name: entry[metric] for name, entry in results["methods"].items()}
+        cell = found[title]["white"]["over grey"]
+        assert cell.startswith(f"{means['white'] - means['grey']:+.{decimals}f} [")
 
 
 def test_reasons_are_in_the_markdown(evaluation):
@@ -119,12 +173,18 @@ def test_reasons_are_in_the_markdown(evaluation):
         results_of(
             evaluation,
             lpips_unavailable="no backbone",
+            features_unavailable="none was given",
+            truth_patch_distance=3.456,
             skipped={"torn.jpg": "cut short"},
             broken_masks={"blot.png": "empty"},
         )
     )
     assert "Masks passed over because they could not be read: blot.png." in text
     assert "LPIPS was not computed: no backbone." in text
+    assert "The feature distance was not computed: none was given." in text
+    assert "Patches: the photos themselves are at 3.46." in text
+    named = markdown(results_of(evaluation, features={"backbone": "squeezenet1_1", "sha256": "0123" * 16}))
+    assert "Features: squeezenet1_1, weights `0123012301230123`; not LPIPS." in named
     assert "torn.jpg" in text
     assert evaluation.sha256[:16] in text
 
@@ -217,19 +277,3 @@ def test_sheet_of_large_pictures_is_shrunk():
     assert 4 * 300 < sheet.width < 4 * 320
     with pytest.raises(ValueError, match="at least one row"):
         picture_sheet([])
-
-
-def test_export_holds_what_methods_see(tmp_path):
-    export_cases(cases(), tmp_path)
-    for case in cases():
-        stem = case.name.split("/")[1].removesuffix(".jpg")
-        image = np.asarray(Image.open(tmp_path / "images" / f"{stem}.png"))
-        mask = np.asarray(Image.open(tmp_path / "masks" / f"{stem}.png").convert("L"))
-        np.testing.assert_array_equal(image, case.destroyed())
-        np.testing.assert_array_equal(mask, case.mask * np.uint8(255))
-
-
-def test_export_refuses_to_merge_two_photos(tmp_path):
-    first = next(iter(cases(1)))
-    with pytest.raises(ValueError, match=r"set/0.jpg and other/0.png would be exported to one file"):
-        export_cases([first, Case("other/0.png", first.image, first.mask)], tmp_path)

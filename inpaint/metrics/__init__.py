@@ -1,0 +1,46 @@
+"""How good a filled picture is beside the photo it hides, one number per image and metric.
+
+PSNR, SSIM, L1 and LPIPS compare it with the photo; `detail`, `patch_distance` and `FeatureDistance` see the
+smears that these forgive. Pictures are uint8 RGB, H×W×3, of equal size; a mask is bool H×W, True = hole. A
+metric that cannot be had for a picture (no hole, smaller than the metric's window) is None, never NaN or a
+stand-in number. Scores of a data set are means of these per-image scores, see `inpaint.evaluation`.
+"""
+
+import numpy as np
+
+from inpaint.metrics.features import FeatureDistance
+from inpaint.metrics.lpips_alex import LpipsAlex, LpipsUnavailableError
+from inpaint.metrics.pixels import l1, l1_hole, psnr, psnr_hole, ssim
+from inpaint.metrics.texture import detail, patch_distance
+
+__all__ = [
+    "FeatureDistance",
+    "LpipsAlex",
+    "LpipsUnavailableError",
+    "detail",
+    "l1",
+    "l1_hole",
+    "patch_distance",
+    "psnr",
+    "psnr_hole",
+    "score",
+    "ssim",
+]
+
+
+def score(truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> dict[str, float | None]:
+    """All metrics of one picture that need no network.
+
+    These are psnr, ssim, l1, psnr_hole, l1_hole, detail and patch_distance. The prediction is scored as it
+    stands: put the photo's known pixels back first. Raises ValueError where the arrays are not uint8 H×W×3
+    pictures of one size and a bool H×W mask.
+    """
+    return {
+        "psnr": psnr(truth, prediction),
+        "ssim": ssim(truth, prediction),
+        "l1": l1(truth, prediction),
+        "psnr_hole": psnr_hole(truth, prediction, mask),
+        "l1_hole": l1_hole(truth, prediction, mask),
+        "detail": detail(truth, prediction, mask),
+        "patch_distance": patch_distance(prediction, mask),
+    }
