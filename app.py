@@ -880,7 +880,7 @@ def _build_evaluate_tab(model: gr.Dropdown, load: Load, limits: Limits, examples
         # At the editor's size: to fill many megapixels by Telea and to score them would take minutes.
         truth, mask = canvas_copy(work.photo.pixels), shrink_mask(mask)
         bar(0, desc="Loading the model")
-        # What texture is laid over a fill is not nearer to the truth, and is not what the model has learnt.
+        # Scores are to tell what the model has learnt, and the texture over its fill is no part of that.
         inpainter = _load(load, name, "none")
         bar(0.2, desc="Filling and scoring")
         results = comparison(truth, mask, {name: inpainter, "Telea": telea, "Harmonic": harmonic})

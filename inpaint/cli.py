@@ -129,8 +129,8 @@ def _parser() -> ArgumentParser:
         "--detail",
         choices=_DETAILS,
         default="photo",
-        help="photo lays the photo's own texture over the network's fill; none is that fill alone, smoother "
-        "and nearer to the photo on average (default: %(default)s)",
+        help="photo lays the photo's own texture over the network's fill; none is that fill alone, which is "
+        "smoother (default: %(default)s)",
     )
     run.add_argument(
         "--seed",
