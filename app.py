@@ -7,7 +7,8 @@
 
 Nothing is loaded from other hosts, and no photo leaves the machine that runs this program. The browser's
 editor works on a copy of the photo, reduced where it is large; what is filled and downloaded is the photo
-itself, as its file was read.
+itself, as its file was read. What is downloaded as mask is what was painted, not what it was grown to: loaded
+again, it gives the same fill.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ from inpaint.images import (
     read_mask,
     read_photo,
 )
+from inpaint.inference import Inpainter
+from inpaint.inference.inpainter import Detail, grown
+from inpaint.inference.plan import bounding_box
 from inpaint.weights import WeightsError, find_model, installed_models
 
 DEFAULT_MODEL = "pconv-carafe"
@@ -68,6 +72,12 @@ BRUSH = ("rgb(232, 62, 84)", 0.6)
 HOLE_GREY = 127
 """What the methods of the Evaluate tab see instead of the truth in the hole."""
 
+LARGEST_GROWTH = 50
+"""End of the slider that grows a mask, in pixels."""
+
+THUMBNAIL_SIDE = 192
+"""Side of a picture in the strip of fills, in pixels."""
+
 PAINT_FIRST = "Paint over what should go, then press the button."
 PREPARING = "Reading what is painted …"
 
@@ -79,10 +89,19 @@ class Fill(Protocol):
     """What the page needs of an Inpainter."""
 
     def __call__(
-        self, image: np.ndarray, mask: np.ndarray, *, progress: Callable[[float], None] | None = None
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        *,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
     ) -> np.ndarray:
         """Fill the hole: uint8 H×W×3 and bool H×W in, uint8 H×W×3 out."""
         ...
+
+
+Load = Callable[[str, Detail], Fill]
+"""Turns a model's name into an Inpainter, or a stand-in, with the photo's texture or without."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +114,8 @@ class Limits:
         queue: runs that may wait; one runs at a time.
         sessions: browser tabs whose photo is remembered; the one unused for longest is forgotten first.
         idle_seconds: how long an unused tab's photo is remembered.
+        fills: fills of a photo and mask that a tab keeps to go back to; the oldest is forgotten first. Each
+            takes 3 bytes for a pixel of its hole.
     """
 
     file_bytes: int = 30 * 2**20
@@ -102,6 +123,7 @@ class Limits:
     queue: int = 16
     sessions: int = 8
     idle_seconds: int = 2 * 3600
+    fills: int = 6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,6 +139,83 @@ class Work:
     name: str
     photo: Photo
     loaded_mask: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a fill depends on besides photo and mask: equal settings give equal fills.
+
+    Attributes:
+        model: the model's name.
+        detail: "photo" or "none", see `inpaint.Inpainter`.
+        grow: pixels around the mask that are filled, too.
+        seed: which of the fills with the photo's texture; 0 where there is only one.
+    """
+
+    model: str
+    detail: Detail
+    grow: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeptFill:
+    """One fill, without what the photo has anyway.
+
+    Attributes:
+        settings: how it was made.
+        values: uint8 [pixels of the hole, 3], row by row.
+        thumbnail: uint8 h×w×3, the hole and some of what lies around it.
+        report: a line about it, in Markdown.
+    """
+
+    settings: Settings
+    values: np.ndarray
+    thumbnail: np.ndarray
+    report: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """The fills of a photo and mask, of which one is shown.
+
+    Attributes:
+        work: what was filled.
+        mask: bool H×W as painted.
+        fills: oldest first; none is like another in its settings.
+        shown: index in `fills`.
+    """
+
+    work: Work
+    mask: np.ndarray
+    fills: tuple[KeptFill, ...] = ()
+    shown: int = -1
+
+    @property
+    def report(self) -> str:
+        """The line about the fill that is shown."""
+        return self.fills[self.shown].report
+
+    def pixels(self) -> np.ndarray:
+        """Return the photo with the fill that is shown, uint8 H×W×3."""
+        fill = self.fills[self.shown]
+        pixels = self.work.photo.pixels.copy()
+        pixels[grown(self.mask, fill.settings.grow)] = fill.values
+        return pixels
+
+    def is_of(self, work: Work, mask: np.ndarray) -> bool:
+        """Whether these are fills of that photo and mask."""
+        return self.work.photo is work.photo and np.array_equal(self.mask, mask)
+
+    def next_seed(self) -> int:
+        """Return a seed that no fill here has."""
+        return 1 + max((fill.settings.seed for fill in self.fills), default=-1)
+
+    def with_fill(self, fill: KeptFill, most: int) -> Outcome:
+        """Return the outcome that shows one more fill; at most so many are kept."""
+        others = [other for other in self.fills if other.settings != fill.settings]
+        fills = (*others, fill)[-most:]
+        return dataclasses.replace(self, fills=fills, shown=len(fills) - 1)
 
 
 class CanvasError(ValueError):
@@ -189,6 +288,26 @@ def photo_mask(work: Work, canvas_mask: np.ndarray | None) -> np.ndarray:
     shown = shrink_mask(work.loaded_mask)
     changed = resize_mask(resize_mask(canvas_mask, *shown.shape) != shown, height, width)
     return np.where(changed, mask, work.loaded_mask)
+
+
+def suggested_growth(height: int, width: int) -> int:
+    """By how many pixels to grow a mask on a photo of that size, as long as nobody says: 2 to 16.
+
+    Edges are softer, and brushes coarser, the more pixels a photo has: it is 0.4 % of the shorter side.
+    """
+    return min(max(round(0.004 * min(height, width)), 2), 16)
+
+
+def thumbnail_of(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Cut a square around the hole (bool H×W, not empty) out of a photo; at most `THUMBNAIL_SIDE` a side."""
+    height, width = mask.shape
+    box = bounding_box(mask)
+    side = min(32 + round(1.5 * max(box.bottom - box.top, box.right - box.left)), height, width)
+    top = min(max((box.top + box.bottom - side) // 2, 0), height - side)
+    left = min(max((box.left + box.right - side) // 2, 0), width - side)
+    picture = Image.fromarray(pixels[top : top + side, left : left + side])
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return np.asarray(picture)
 
 
 def brush(height: int = 512, width: int = 512) -> gr.Brush:
@@ -488,7 +607,7 @@ def build_workbench(
 
 def build_page(
     models: Sequence[str],
-    load: Callable[[str], Fill],
+    load: Load,
     limits: Limits | None = None,
     examples: Sequence[Path] | None = None,
 ) -> gr.Blocks:
@@ -496,7 +615,7 @@ def build_page(
 
     Args:
         models: names to choose from; the first is chosen at the start.
-        load: turns a name into an Inpainter (or a stand-in) when it is first needed.
+        load: is called when a model is needed, also with the same arguments again.
         limits: what the page takes on.
         examples: photos to offer; by default those of scikit-image.
     """
@@ -526,16 +645,32 @@ def build_page(
     return page
 
 
-def _build_fill_tab(
-    model: gr.Dropdown, load: Callable[[str], Fill], limits: Limits, examples: Sequence[Path]
-) -> None:
+def _build_fill_tab(model: gr.Dropdown, load: Load, limits: Limits, examples: Sequence[Path]) -> None:
     """Lay out and wire the tab where photos are filled."""
-    outcome = gr.State(None, time_to_live=limits.idle_seconds)  # (Work, filled pixels, mask) of the last run
+    outcome = gr.State(None, time_to_live=limits.idle_seconds)  # the `Outcome` of the last runs, or None
     start = build_start("fill", examples)
     with gr.Row(visible=False) as desk:
         with gr.Column(min_width=320):
             bench = build_workbench("fill", start, desk, limits, examples)
             run = gr.Button("Fill", variant="primary", elem_id="fill-run")
+            with gr.Accordion("Edge and texture", open=False, elem_id="fill-settings"):
+                grow = gr.Slider(
+                    0,
+                    LARGEST_GROWTH,
+                    step=1,
+                    value=suggested_growth(512, 512),
+                    label="Grow the mask by … pixels",
+                    info="Things have soft edges: painted over just up to the edge, they leave a rim, and "
+                    "the fill goes on from it. 0.4 % of the photo's shorter side takes it up.",
+                    precision=0,
+                    elem_id="fill-grow",
+                )
+                texture = gr.Checkbox(
+                    True,
+                    label="Lay the photo's own texture over the fill",
+                    info="Without it the fill is the network's alone: smoother, and only one of its kind.",
+                    elem_id="fill-texture",
+                )
         with gr.Column(min_width=320, elem_classes="outcome"):
             report = gr.Markdown(PAINT_FIRST, elem_id="fill-report", elem_classes="facts")
             slider = gr.ImageSlider(
@@ -547,82 +682,174 @@ def _build_fill_tab(
                 elem_classes="pictures",
                 visible=False,
             )
-            with gr.Row(elem_classes="bar", visible=False) as actions:
-                save = gr.DownloadButton("Download", size="sm", elem_id="fill-save", min_width=130)
-                save_png = gr.DownloadButton("PNG", size="sm", elem_id="fill-save-png", min_width=130)
-                save_mask = gr.DownloadButton("Mask", size="sm", elem_id="fill-save-mask", min_width=90)
-                again = gr.Button("Use as next input", size="sm", elem_id="fill-again", min_width=140)
+            # All away while something is filled, so that nobody chooses or downloads what is about to change.
+            with gr.Column(visible=False) as actions:
+                with gr.Row(elem_classes="bar"):
+                    strip = gr.Gallery(
+                        columns=limits.fills,
+                        allow_preview=False,
+                        buttons=[],
+                        show_label=False,
+                        container=False,
+                        interactive=False,
+                        min_width=240,
+                        elem_id="fill-strip",
+                        elem_classes="strip",
+                    )
+                    other = gr.Button("Another fill", size="sm", scale=0, elem_id="fill-other", min_width=120)
+                with gr.Row(elem_classes="bar"):
+                    save = gr.DownloadButton("Download", size="sm", elem_id="fill-save", min_width=130)
+                    save_png = gr.DownloadButton("PNG", size="sm", elem_id="fill-save-png", min_width=130)
+                    save_mask = gr.DownloadButton("Mask", size="sm", elem_id="fill-save-mask", min_width=90)
+                    again = gr.Button("Use as next input", size="sm", elem_id="fill-again", min_width=140)
 
     def fill(
         work: Work | None,
         layers: list[str] | None,
+        before: Outcome | None,
         name: str,
+        growth: int,
+        textured: bool,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for it)
     ) -> tuple[Any, ...]:
+        return make_fill(work, layers, before, (name, growth, textured), bar)
+
+    def fill_otherwise(
+        work: Work | None,
+        layers: list[str] | None,
+        before: Outcome | None,
+        name: str,
+        growth: int,
+        textured: bool,
+        bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for it)
+    ) -> tuple[Any, ...]:
+        return make_fill(work, layers, before, (name, growth, textured), bar, another=True)
+
+    def make_fill(
+        work: Work | None,
+        layers: list[str] | None,
+        before: Outcome | None,
+        chosen: tuple[str, int, bool],
+        bar: gr.Progress,
+        another: bool = False,
+    ) -> tuple[Any, ...]:
         work, mask = _painted_photo(work, layers)
+        name, growth, textured = chosen
+        hole = grown(mask, growth)
+        if hole.all():
+            raise gr.Error(
+                "Grown by so much, the mask covers everything: grow it less, to leave some of the photo.",
+                print_exception=False,
+            )
+        if before is None or not before.is_of(work, mask):
+            before = Outcome(work, mask)
+        seed = before.next_seed() if another and textured else 0
+        settings = Settings(name, "photo" if textured else "none", growth, seed)
+        if another and any(kept.settings == settings for kept in before.fills):
+            raise gr.Error(
+                "Without the photo's own texture there is only one fill: tick it under Fill to have others.",
+                print_exception=False,
+            )
         bar(0, desc="Loading the model")
-        inpainter = _load(load, name)
+        inpainter = _load(load, name, settings.detail)
         start = time.perf_counter()
-        pixels = inpainter(work.photo.pixels, mask, progress=lambda done: bar(done, desc="Filling"))
+        pixels = inpainter(
+            work.photo.pixels, hole, seed=seed, progress=lambda done: bar(done, desc="Filling")
+        )
         seconds = time.perf_counter() - start
+        facts = [f"Filled {100 * hole.mean():.1f} % of the photo with {html.escape(name)} in {seconds:.1f} s"]
+        if growth:
+            facts.append(f"grown by {growth} pixels")
+        if textured:
+            facts.append(f"seed {seed}")
+        kept = KeptFill(settings, pixels[hole], thumbnail_of(pixels, mask), " · ".join(facts))
+        done = before.with_fill(kept, limits.fills)
+        return (done, *show(done, pixels))
+
+    def show(done: Outcome, pixels: np.ndarray) -> tuple[Any, ...]:
         before_after = tuple(
             save_bytes_to_cache(png(canvas_copy(picture)), f"{title}.png", slider.GRADIO_CACHE)
-            for title, picture in (("before", work.photo.pixels), ("after", pixels))
+            for title, picture in (("before", done.work.photo.pixels), ("after", pixels))
         )
+        pictures = [kept.thumbnail for kept in done.fills]
         return (
-            (work, pixels, mask),
             gr.ImageSlider(before_after, visible=True),
-            f"Filled {100 * mask.mean():.1f} % of the photo with {html.escape(name)} in {seconds:.1f} s.",
+            gr.Gallery(pictures, selected_index=done.shown),
+            done.report,
         )
 
-    def offer_downloads(done: tuple[Work, np.ndarray, np.ndarray]) -> tuple[Any, ...]:
-        work, pixels, mask = done
+    def choose(done: Outcome | None, event: gr.SelectData) -> tuple[Any, ...]:
+        if done is None or event.index not in range(len(done.fills)):
+            raise gr.Error("This fill is no longer kept.", print_exception=False)
+        done = dataclasses.replace(done, shown=event.index)
+        # At once, so that what is downloaded is what is shown.
+        return (done, *show(done, done.pixels()), *files_of(done))
+
+    def offer_downloads(done: Outcome) -> tuple[Any, ...]:
+        return (*files_of(done), gr.Column(visible=True))
+
+    def files_of(done: Outcome) -> tuple[gr.DownloadButton, ...]:
         buttons: list[gr.DownloadButton] = []
-        for name, data in downloads(work.name, work.photo, pixels):
+        for name, data in downloads(done.work.name, done.work.photo, done.pixels()):
             kind = Path(name).suffix.removeprefix(".").upper()
             title = f"{kind}, exact pixels" if buttons else f"Download {kind}"
             buttons.append(gr.DownloadButton(title, value=in_cache(data, name), visible=True))
         if len(buttons) == 1:
             buttons.append(gr.DownloadButton(value=None, visible=False))
-        mask_file = in_cache(png(mask), f"{work.name}-mask.png")
-        return (*buttons, gr.DownloadButton("Mask", value=mask_file), gr.Row(visible=True))
+        mask_file = in_cache(png(done.mask), f"{done.work.name}-mask.png")
+        return (*buttons, gr.DownloadButton("Mask", value=mask_file))
 
     def in_cache(data: bytes, name: str) -> str:
         return save_bytes_to_cache(data, name, save.GRADIO_CACHE)
 
-    def use_as_input(done: tuple[Work, np.ndarray, np.ndarray] | None) -> tuple[Any, Any]:
+    def use_as_input(done: Outcome | None) -> tuple[Any, Any]:
         if done is None:
             raise gr.Error("There is no fill to go on from.", print_exception=False)
-        work, pixels, _ = done
-        photo = dataclasses.replace(work.photo, pixels=pixels)
-        return Work(work.name, photo), bench.show(pixels)
+        pixels = done.pixels()
+        photo = dataclasses.replace(done.work.photo, pixels=pixels)
+        return Work(done.work.name, photo), bench.show(pixels)
+
+    def start_over(work: Work) -> tuple[Any, ...]:
+        growth = suggested_growth(*work.photo.pixels.shape[:2])
+        return (
+            None,
+            PAINT_FIRST,
+            gr.ImageSlider(None, visible=False),
+            None,
+            gr.Column(visible=False),
+            growth,
+        )
+
+    def leave_on_offer(done: Outcome | None) -> tuple[Any, Any]:
+        return PAINT_FIRST if done is None else done.report, gr.Column(visible=done is not None)
 
     for opened in bench.opened:
-        opened.success(
-            lambda: (None, PAINT_FIRST, gr.ImageSlider(None, visible=False), gr.Row(visible=False)),
-            None,
-            [outcome, report, slider, actions],
-            **_AT_ONCE,
+        opened.success(start_over, bench.work, [outcome, report, slider, strip, actions, grow], **_AT_ONCE)
+    inputs = [bench.work, bench.strokes, outcome, model, grow, texture]
+    shown = [outcome, slider, strip, report]
+    files = [save, save_png, save_mask]
+    for button, action in ((run, fill), (other, fill_otherwise)):
+        started = button.click(
+            lambda: (PREPARING, gr.Column(visible=False)), None, [report, actions], **_AT_ONCE
         )
-    started = run.click(lambda: (PREPARING, gr.Row(visible=False)), None, [report, actions], **_AT_ONCE)
-    filling = bench.take_strokes(started).success(
-        fill, [bench.work, bench.strokes, model], [outcome, slider, report], show_progress_on=report, **_MODEL
-    )
-    filling.success(offer_downloads, outcome, [save, save_png, save_mask, actions], **_QUIET)
-    # The last fill stays on offer.
-    filling.failure(
-        lambda done: (PAINT_FIRST, gr.Row(visible=done is not None)), outcome, [report, actions], **_AT_ONCE
+        filling = bench.take_strokes(started).success(
+            action, inputs, shown, show_progress_on=report, **_MODEL
+        )
+        filling.success(offer_downloads, outcome, [*files, actions], **_QUIET)
+        # The last fill stays on offer.
+        filling.failure(leave_on_offer, outcome, [report, actions], **_AT_ONCE)
+    strip.select(
+        choose, outcome, [*shown, *files], show_progress_on=report, trigger_mode="always_last", **_QUIET
     )
     again.click(use_as_input, outcome, [bench.work, bench.editor], show_progress_on=report, **_QUIET)
 
 
-def _build_evaluate_tab(
-    model: gr.Dropdown, load: Callable[[str], Fill], limits: Limits, examples: Sequence[Path]
-) -> None:
+def _build_evaluate_tab(model: gr.Dropdown, load: Load, limits: Limits, examples: Sequence[Path]) -> None:
     """Lay out and wire the tab where a fill is compared with the truth under the hole."""
     gr.Markdown(
         "Paint a hole over a clean photo. The methods never see what you painted over; "
-        "their fills are scored against it.",
+        "their fills are scored against it. The model fills what is painted and no more, without the photo's "
+        "texture.",
         elem_classes="facts",
     )
     start = build_start("evaluate", examples)
@@ -653,7 +880,8 @@ def _build_evaluate_tab(
         # At the editor's size: to fill many megapixels by Telea and to score them would take minutes.
         truth, mask = canvas_copy(work.photo.pixels), shrink_mask(mask)
         bar(0, desc="Loading the model")
-        inpainter = _load(load, name)
+        # Scores are to tell what the model has learnt, and the texture over its fill is no part of that.
+        inpainter = _load(load, name, "none")
         bar(0.2, desc="Filling and scoring")
         results = comparison(truth, mask, {name: inpainter, "Telea": telea, "Harmonic": harmonic})
         hole = truth.copy()
@@ -711,10 +939,10 @@ def _reason(error: Exception) -> str:
     return html.escape(told.removeprefix("image: "))
 
 
-def _load(load: Callable[[str], Fill], name: str) -> Fill:
+def _load(load: Load, name: str, detail: Detail) -> Fill:
     """Load a model, or say why it cannot be had."""
     try:
-        return load(name)
+        return load(name, detail)
     except WeightsError as error:
         raise gr.Error(f"The model cannot be loaded: {_reason(error)}.", print_exception=False) from None
 
@@ -739,6 +967,10 @@ STYLE = """
   padding: 6px 10px !important; font-size: .9rem; overflow-wrap: normal; word-break: normal;
 }
 .bar { align-items: center; gap: 8px; }
+.strip .grid-wrap { height: auto; min-height: 0; padding: 0; overflow: visible; }
+.strip .grid-container { display: flex; flex-wrap: wrap; gap: 6px; padding: 0; }
+.strip .gallery-item { width: 68px; height: 68px; }
+.strip .thumbnail-item.selected { border-width: 3px; }
 /* One colour: a palette would only ask a question. */
 .editor button[aria-label="Color"] { display: none; }
 /* The message says it; a mark that stays on the drop zone would be in the way of the next file. */
@@ -832,15 +1064,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
     @functools.lru_cache(maxsize=2)
-    def load(name: str) -> Fill:
-        from inpaint.inference import Inpainter
-
+    def load_model(name: str) -> Inpainter:
         return Inpainter.from_pretrained(name, device=options.device)
+
+    def load(name: str, detail: Detail) -> Fill:
+        model = load_model(name)
+        return Inpainter(model.network, model.device, detail)
 
     try:
         models = model_names(options.model)
         sys.stdout.write(f"Loading {models[0]} ...\n")
-        load(models[0])
+        load_model(models[0])
         page = build_page(models, load, limits)
         address = serve(page, options.host, options.port, limits)
     except (WeightsError, ValueError, RuntimeError) as error:

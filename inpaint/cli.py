@@ -1,6 +1,7 @@
 """The `inpaint` command: fill holes in photos from the shell, list the installed models.
 
     inpaint run --image photo.jpg --mask hole.png --output filled.png
+    inpaint run --image photo.jpg --mask hole.png --output filled.png --grow 4 --candidates 3
     inpaint run --image photos/ --mask masks/ --output filled/
     inpaint models
 
@@ -10,12 +11,15 @@ Exit codes: 0 all done, 1 some photos failed (each is named, the others are done
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import itertools
 import math
 import os
+import re
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,15 +50,23 @@ if TYPE_CHECKING:
 
 
 _LIMIT_FLAGS = {"max_pixels": "--max-megapixels", "max_file_bytes": "--max-megabytes"}
+_DETAILS = ("photo", "none")  # inpaint.inference.inpainter.DETAILS, which would load torch
+_LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One photo to fill. `masks` holds every mask of its stem: exactly one, or it is an error."""
+    """One photo to fill.
+
+    Attributes:
+        photo: where it is read.
+        masks: every mask of its stem: exactly one, or it is an error.
+        outputs: where its fills are written, one for each, in one folder and of one suffix.
+    """
 
     photo: Path
     masks: list[Path]
-    output: Path
+    outputs: list[Path]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +98,8 @@ def _parser() -> ArgumentParser:
         description="Fill the holes of a photo, or of a folder of photos. Pixels outside the mask stay as "
         "they are: to the bit in PNG, WebP, TIFF and BMP, up to its compression in JPEG.",
         epilog="In folders, photos and masks pair by file stem (dog.jpg, dog.png), and results keep each "
-        "photo's file name. A photo that cannot be done is reported and skipped; the exit code is then 1.",
+        "photo's file name. With --candidates N they are numbered: dog-1.jpg to dog-N.jpg. A photo that "
+        "cannot be done is reported and skipped; the exit code is then 1.",
     )
     run.add_argument(
         "--image", type=Path, required=True, metavar="FILE|DIR", help="photo, or folder of photos"
@@ -112,6 +125,36 @@ def _parser() -> ArgumentParser:
         help="installed model, folder, weights file or hub id (default: %(default)s)",
     )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    run.add_argument(
+        "--detail",
+        choices=_DETAILS,
+        default="photo",
+        help="photo lays the photo's own texture over the network's fill; none is that fill alone, which is "
+        "smoother (default: %(default)s)",
+    )
+    run.add_argument(
+        "--seed",
+        type=_whole(0, _LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="other seeds lay the texture in other ways; equal seeds give equal fills (default: %(default)s)",
+    )
+    run.add_argument(
+        "--grow",
+        type=_whole(0, 1000),
+        default=0,
+        metavar="N",
+        help="fill so many pixels around the mask, too: a mask that is tight to an object with soft edges "
+        "leaves its rim, and a few pixels take it up (default: %(default)s)",
+    )
+    run.add_argument(
+        "--candidates",
+        type=_whole(1, 99),
+        default=1,
+        metavar="N",
+        help="write N fills to choose from, of the seeds from --seed on: --output filled.png becomes "
+        "filled-1.png to filled-N.png (default: %(default)s)",
+    )
     run.add_argument(
         "--max-megapixels",
         type=_millions("megapixels", 50),
@@ -145,20 +188,41 @@ def _millions(unit: str, example: int) -> Callable[[str], float]:
     return parse
 
 
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """The type of a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        # No more digits than `most` has: to read thousands of them takes long, and Python refuses it.
+        value = int(text) if re.fullmatch(r"0*[0-9]{1,19}", text) and len(text) < 100 else -1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text!r}")
+        return value
+
+    return parse
+
+
 def _run(parser: ArgumentParser, arguments: argparse.Namespace) -> int:
+    count = arguments.candidates
+    if count > 1 and arguments.detail == "none":
+        parser.error(
+            f"--candidates {count}: the network alone has one fill of a hole; leave --candidates out, "
+            "or take --detail photo"
+        )
+    if arguments.seed + count - 1 > _LARGEST_SEED:
+        parser.error(f"--seed {arguments.seed}: no room for {count} seeds from there on; name a smaller one")
     try:
-        tasks = _pair(parser, arguments.image, arguments.mask, arguments.output)
+        tasks = _pair(parser, arguments.image, arguments.mask, arguments.output, count)
     except OSError as error:  # a name that is too long, a folder that may not be listed
         parser.error(f"{error.filename}: {error.strerror}")
     # After the paths are known to make sense: this import and the model take seconds.
     from inpaint.inference import Inpainter
 
     try:
-        fill = Inpainter.from_pretrained(arguments.model, device=arguments.device)
+        fill = Inpainter.from_pretrained(arguments.model, device=arguments.device, detail=arguments.detail)
     except ValueError as error:
         parser.error(str(error))
 
-    for format in sorted({format_for(task.output) for task in tasks} & LOSSY_FORMATS):
+    for format in sorted({format_for(task.outputs[0]) for task in tasks} & LOSSY_FORMATS):
         _say(f"note: {format} does not keep pixels outside the mask exactly; name a .png output for that")
     failed = 0
     # A bar that advances by parts of a photo, since one large photo can take as long as a folder.
@@ -174,7 +238,7 @@ def _run(parser: ArgumentParser, arguments: argparse.Namespace) -> int:
                 "max_file_bytes": round(arguments.max_megabytes * 1e6),
             }
             try:
-                _fill_one(fill, task, limits, bar)
+                _fill_one(fill, task, arguments.seed, arguments.grow, limits, bar)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
                 # ValueError covers ImageError; RuntimeError is what torch raises when a GPU is out of memory.
                 failed += 1
@@ -188,7 +252,10 @@ def _run(parser: ArgumentParser, arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _fill_one(fill: Inpainter, task: _Task, limits: dict[str, int], bar: tqdm) -> None:
+def _fill_one(fill: Inpainter, task: _Task, seed: int, grow: int, limits: dict[str, int], bar: tqdm) -> None:
+    """Read a photo and its mask, and write each of its fills as it is done."""
+    from inpaint.inference.inpainter import grown
+
     if not task.masks:
         raise ImageError(f"{task.photo}: there is no mask named {task.photo.stem}.png or the like")
     if len(task.masks) > 1:
@@ -202,25 +269,40 @@ def _fill_one(fill: Inpainter, task: _Task, limits: dict[str, int], bar: tqdm) -
             f"{task.photo}: its mask {task.masks[0].name} is {mask.shape[1]}×{mask.shape[0]}, but the "
             f"upright photo is {width}×{height}; draw the mask at the photo's size"
         )
-    check_can_hold(format_for(task.output), width, height)
+    format = format_for(task.outputs[0])
+    check_can_hold(format, width, height)
     notes = list(photo.notes)
     if not mask.any():
         notes.append(f"its mask {task.masks[0].name} has no pixel above 127, so nothing was filled")
-    if photo.alpha is not None and format_for(task.output) not in ALPHA_FORMATS:
-        notes.append(f"{task.output.suffix} files hold no transparency; it was left out")
+    elif grown(mask, grow).all():
+        around = f", grown by {grow} pixels," if grow else ""
+        notes.append(f"its mask {task.masks[0].name}{around} leaves nothing to fill from, so all is grey")
+    if photo.alpha is not None and format not in ALPHA_FORMATS:
+        notes.append(f"{task.outputs[0].suffix} files hold no transparency; it was left out")
     for note in notes:
         _say(f"note: {task.photo}: {note}")
     done = bar.n
-    result = fill(photo.pixels, mask, progress=lambda fraction: _advance(bar, done + fraction))
-    write_photo(task.output, dataclasses.replace(photo, pixels=result))
+    fills = fill.candidates(
+        photo.pixels,
+        mask,
+        len(task.outputs),
+        seed=seed,
+        grow=grow,
+        progress=lambda fraction: _advance(bar, done + fraction),
+    )
+    for output, result in zip(task.outputs, fills, strict=True):
+        write_photo(output, dataclasses.replace(photo, pixels=result))
 
 
 def _advance(bar: tqdm, position: float) -> None:
     bar.update(position - bar.n)
 
 
-def _pair(parser: ArgumentParser, image: Path, mask: Path, output: Path) -> list[_Task]:
-    """Find the photos, the masks of each and where each result goes; usage errors end the program."""
+def _pair(parser: ArgumentParser, image: Path, mask: Path, output: Path, count: int) -> list[_Task]:
+    """Find the photos, the masks of each and where each result goes; usage errors end the program.
+
+    With a `count` above 1 a photo has that many results.
+    """
     for option, path in (("--image", image), ("--mask", mask)):
         if not path.exists():
             parser.error(f"{option} {path}: there is no such file or folder")
@@ -243,24 +325,28 @@ def _pair(parser: ArgumentParser, image: Path, mask: Path, output: Path) -> list
         _Task(
             photo=photo,
             masks=masks_by_stem.get(photo.stem, []) if mask.is_dir() else [mask],
-            output=output / photo.name if into_folder else output,
+            outputs=_numbered(output / photo.name if into_folder else output, count),
         )
         for photo in photos
     ]
-    for task in tasks:
-        if task.output.suffix.lower() not in SUFFIXES:
-            parser.error(f"--output {task.output}: unknown format; end it in one of {', '.join(SUFFIXES)}")
-        if _is_folder(task.output):
-            parser.error(f"--output {task.output}: is a folder; a photo cannot be written there")
-        for source in (task.photo, *task.masks):
-            if _is_same_file(task.output, source):
-                parser.error(f"--output {output}: would overwrite {source}; name another file or folder")
+    sources = _Places(
+        [*photos, *itertools.chain.from_iterable(masks_by_stem.values()), *([] if mask.is_dir() else [mask])]
+    )
+    for path in itertools.chain.from_iterable(task.outputs for task in tasks):
+        if path.suffix.lower() not in SUFFIXES:
+            parser.error(f"--output {path}: unknown format; end it in one of {', '.join(SUFFIXES)}")
+        if _is_folder(path):
+            parser.error(f"--output {path}: is a folder; a photo cannot be written there")
+        source = sources.at(path)
+        if source is not None:
+            fill = f"{path.name} " if count > 1 else ""
+            parser.error(f"--output {output}: {fill}would overwrite {source}; name another file or folder")
     folder = output if into_folder else output.parent
     try:
         prepare_folder(folder)
     except OSError as error:
         parser.error(f"--output {folder}: no photo can be written there ({error.strerror})")
-    remove_partials(folder, {task.output.name for task in tasks})
+    remove_partials(folder, {path.name for task in tasks for path in task.outputs})
     return tasks
 
 
@@ -272,12 +358,34 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, or would; a link that leads nowhere, or to itself, is one too."""
-    # `Path.resolve` raises where links go round in a circle.
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    return one.exists() and other.exists() and one.samefile(other)
+class _Places:
+    """Where files lie, to find one of them by another path that leads there."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = {key: path for path in paths for key in self._keys(path)}
+
+    def at(self, path: Path) -> Path | None:
+        """Return the file that a path leads to, or would: a link to nothing, or to itself, is one too."""
+        return next((self._paths[key] for key in self._keys(path) if key in self._paths), None)
+
+    @staticmethod
+    def _keys(path: Path) -> Iterator[str | tuple[int, int]]:
+        # `Path.resolve` raises where links go round in a circle.
+        yield os.path.realpath(path)
+        # Other names of one file: hard links, and capitals where the system takes them for small letters.
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            yield status.st_dev, status.st_ino
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    """Return the paths of `count` results: photo.png, or photo-1.png, photo-2.png and so on.
+
+    Two photos have no path in common: the number is what follows the last hyphen.
+    """
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
 
 
 def _image_files(folder: Path) -> tuple[list[Path], list[str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 from skimage.data import chelsea
 
@@ -176,6 +177,121 @@ def test_the_editor_takes_no_blobs(app: ModuleType) -> None:
     assert editor.blob_storage == {}
 
 
+# Fills of one hole
+
+
+def test_a_growth_is_suggested_by_the_photos_size(app: ModuleType) -> None:
+    sizes = ((90, 120), (512, 512), (1000, 1500), (3000, 4000), (9000, 9000))
+    assert [app.suggested_growth(*size) for size in sizes] == [2, 2, 4, 12, 16]
+    assert app.LARGEST_GROWTH >= 16
+
+
+def test_a_thumbnail_shows_the_hole(app: ModuleType) -> None:
+    pixels = photo_of(900, 1200).pixels // 2
+    for box in ((0, 0, 5, 9), (400, 20, 430, 1190), (0, 0, 900, 1200), (890, 1100, 900, 1200)):
+        mask = np.zeros((900, 1200), bool)
+        mask[box[0] : box[2], box[1] : box[3]] = True
+        thumbnail = app.thumbnail_of(np.where(mask[..., None], np.uint8(255), pixels), mask)
+        assert thumbnail.shape[0] == thumbnail.shape[1] <= app.THUMBNAIL_SIDE
+        assert (thumbnail == 255).all(axis=2).any()
+
+
+@pytest.fixture
+def table(app: ModuleType, tmp_path: Path) -> SimpleNamespace:
+    """The page's events as functions, a photo, a mask painted on it and the calls of the stand-in model."""
+    calls: list[tuple[str, int, np.ndarray]] = []
+
+    def load(name: str, detail: str) -> Callable[..., np.ndarray]:
+        def paint(image: np.ndarray, mask: np.ndarray, *, seed: int = 0, progress: Any = None) -> np.ndarray:
+            calls.append((detail, seed, mask))
+            return np.where(mask[..., None], np.uint8(len(calls)), image)
+
+        return paint
+
+    page = app.build_page(["a model"], load, app.Limits(fills=3), examples=[])
+    canvas = np.zeros((60, 80), bool)
+    canvas[20:40, 30:50] = True
+
+    def paint(mask: np.ndarray) -> list[str]:
+        path = tmp_path / f"layer{len(list(tmp_path.iterdir()))}.png"
+        Image.fromarray(app.mask_layer(mask)).save(path)
+        return [str(path)]
+
+    events = {event.name: event.fn for event in page.fns.values() if event.name}
+    work = app.Work("photo", photo_of(60, 80))
+    return SimpleNamespace(calls=calls, canvas=canvas, paint=paint, work=work, **events)
+
+
+def test_another_fill_has_another_seed_and_all_are_kept(app: ModuleType, table: SimpleNamespace) -> None:
+    layers = table.paint(table.canvas)
+    outcome, _, _, report = table.fill(table.work, layers, None, "a model", 4, True)
+    assert report.startswith("Filled ") and report.endswith("grown by 4 pixels · seed 0")
+    for growth in (4, 2):
+        outcome, _, strip, report = table.fill_otherwise(
+            table.work, table.paint(table.canvas), outcome, "a model", growth, True
+        )
+        assert f"grown by {growth} pixels" in report
+    assert [(detail, seed) for detail, seed, _ in table.calls] == [("photo", 0), ("photo", 1), ("photo", 2)]
+    assert len(outcome.fills) == len(strip.value) == 3 and strip.selected_index == outcome.shown == 2
+    assert (outcome.mask == table.canvas).all()
+    # Each is got back whole, the pixels around the mask that it grew over among them.
+    for index, (_, seed, hole) in enumerate(table.calls):
+        assert hole[20 - (4, 4, 2)[index], 40] and not hole[19 - (4, 4, 2)[index], 40]
+        outcome, *_, report, save, _, save_mask = table.choose(outcome, SimpleNamespace(index=index))
+        assert f"seed {seed}" in report
+        wanted = np.where(hole[..., None], np.uint8(index + 1), table.work.photo.pixels)
+        assert (outcome.pixels() == wanted).all()
+        assert (np.asarray(Image.open(save.value["path"])) == wanted).all()
+        assert (np.asarray(Image.open(save_mask.value["path"])).astype(bool) == table.canvas).all()
+    # One more than are kept: the oldest goes, and no seed is taken twice. The next input is the chosen one.
+    outcome, *_ = table.choose(outcome, SimpleNamespace(index=1))
+    assert (table.use_as_input(outcome)[0].photo.pixels[30, 40] == 2).all()
+    outcome, *_ = table.fill_otherwise(table.work, layers, outcome, "a model", 4, True)
+    assert [kept.settings.seed for kept in outcome.fills] == [1, 2, 3]
+    with pytest.raises(gr.Error, match="no longer kept"):
+        table.choose(outcome, SimpleNamespace(index=3))
+    # The same once more is not kept twice.
+    for _ in range(2):
+        outcome, *_ = table.fill(table.work, layers, outcome, "a model", 4, True)
+    assert [kept.settings.seed for kept in outcome.fills] == [2, 3, 0]
+
+
+def test_another_mask_or_photo_starts_anew(app: ModuleType, table: SimpleNamespace) -> None:
+    first, *_ = table.fill(table.work, table.paint(table.canvas), None, "a model", 4, True)
+    changed = table.paint(np.roll(table.canvas, 9, axis=1))
+    copy = app.Work("photo", photo_of(60, 80))
+    for event in (table.fill, table.fill_otherwise):
+        for work, layers in ((table.work, changed), (copy, table.paint(table.canvas))):
+            outcome, *_ = event(work, layers, first, "a model", 4, True)
+            assert [kept.settings.seed for kept in outcome.fills] == [0]
+    assert table.start_over(app.Work("wide", photo_of(1000, 1500)))[-1] == 4
+
+
+def test_without_texture_there_is_one_fill(app: ModuleType, table: SimpleNamespace) -> None:
+    layers = table.paint(table.canvas)
+    outcome, *_ = table.fill(table.work, layers, None, "a model", 4, True)
+    outcome, *_, report = table.fill_otherwise(table.work, layers, outcome, "a model", 4, False)
+    assert "seed" not in report and table.calls[-1][:2] == ("none", 0)
+    with pytest.raises(gr.Error, match="only one fill"):
+        table.fill_otherwise(table.work, layers, outcome, "a model", 4, False)
+    assert table.leave_on_offer(outcome)[0] == report
+    outcome, *_ = table.fill_otherwise(table.work, layers, outcome, "a model", 4, True)
+    assert [(kept.settings.detail, kept.settings.seed) for kept in outcome.fills] == [
+        *(("photo", 0), ("none", 0), ("photo", 1))
+    ]
+
+
+def test_a_mask_that_grows_over_everything_is_refused(app: ModuleType, table: SimpleNamespace) -> None:
+    with pytest.raises(gr.Error, match="grow it less"):
+        table.fill(table.work, table.paint(table.canvas), None, "a model", 50, True)
+
+
+def test_the_models_own_fill_of_what_is_painted_is_scored(app: ModuleType, table: SimpleNamespace) -> None:
+    table.compare(table.work, table.paint(table.canvas), "a model")
+    ((detail, seed, hole),) = table.calls
+    assert (detail, seed) == ("none", 0) and (hole == table.canvas).all()
+
+
 # Files
 
 
@@ -286,8 +402,8 @@ def test_the_score_table_marks_the_best(app: ModuleType) -> None:
 # The page and its command line
 
 
-def stand_in(name: str) -> Callable[..., np.ndarray]:
-    return lambda image, mask, *, progress=None: image.copy()
+def stand_in(name: str, detail: str = "photo") -> Callable[..., np.ndarray]:
+    return lambda image, mask, *, seed=0, progress=None: image.copy()
 
 
 def test_the_page_names_no_other_host_for_fonts_or_styles(app: ModuleType) -> None:
@@ -306,7 +422,7 @@ def test_runs_wait_in_a_bounded_queue_one_at_a_time(app: ModuleType) -> None:
     page = app.build_page(["a model"], stand_in, app.Limits(queue=3), examples=[])
     assert page._queue.max_size == 3
     heavy = [event for event in page.fns.values() if event.concurrency_id == "model"]
-    assert [event.name for event in heavy] == ["fill", "compare"]
+    assert [event.name for event in heavy] == ["fill", "fill_otherwise", "compare"]
     assert {event.concurrency_limit for event in heavy} == {1}
 
 
@@ -336,13 +452,24 @@ def test_an_unknown_model_is_named(
     assert "nothing here" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_said_so(
+def test_a_model_is_loaded_once_and_a_taken_port_is_said_so(
     app: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from inpaint.inference import Inpainter
 
+    build_page, loaded, loads = app.build_page, [], []
+
+    def from_pretrained(name: str, device: str) -> Inpainter:
+        loaded.append(name)
+        return Inpainter(torch.nn.Identity(), device, "photo")
+
+    def note_load(models: list[str], load: Any, limits: Any) -> gr.Blocks:
+        loads.append(load)
+        return build_page(models, load, limits)
+
     monkeypatch.setattr(app, "model_names", lambda first: ["a model"])
-    monkeypatch.setattr(Inpainter, "from_pretrained", lambda name, device: stand_in(name))
+    monkeypatch.setattr(app, "build_page", note_load)
+    monkeypatch.setattr(Inpainter, "from_pretrained", from_pretrained)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -351,3 +478,7 @@ def test_a_taken_port_is_said_so(
     error = capsys.readouterr().err
     assert f"127.0.0.1:{port}" in error
     assert "--port" in error
+    # A model is loaded once, with the photo's texture or without.
+    textured, plain = (loads[0]("a model", detail) for detail in ("photo", "none"))
+    assert (textured.detail, plain.detail) == ("photo", "none")
+    assert textured.network is plain.network and loaded == ["a model"]

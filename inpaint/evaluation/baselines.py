@@ -154,7 +154,7 @@ def _method(name: str, device: str) -> Method:
     from inpaint.inference import Inpainter
 
     try:
-        return Inpainter.from_pretrained(name, device=device)
+        return Inpainter.from_pretrained(name, device=device, detail="none")
     except WeightsError as error:
         models = ", ".join(model.name for model in installed_models()) or "none"
         raise ValueError(

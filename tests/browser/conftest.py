@@ -63,7 +63,7 @@ def serve(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setattr(sys, "path", [str(ROOT), *sys.path])
         app: ModuleType = importlib.import_module("app")
 
-        def start(models: list[str], load: Callable[[str], Any], **limits: int) -> str:
+        def start(models: list[str], load: Callable[[str, str], Any], **limits: int) -> str:
             bounds = app.Limits(**limits)
             pages.append(app.build_page(models, load, bounds))
             return app.serve(pages[-1], port=free_port(), limits=bounds)
@@ -77,12 +77,16 @@ def serve(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def address(serve: Callable[..., str]) -> str:
     """The page with a stand-in for the model, whose fills are told apart from any photo."""
 
-    def paint_green(image: np.ndarray, mask: np.ndarray, *, progress: Any = None) -> np.ndarray:
+    def paint_green(
+        image: np.ndarray, mask: np.ndarray, *, seed: int = 0, progress: Any = None
+    ) -> np.ndarray:
         result = image.copy()
-        result[mask] = (0, 160, 90)
+        result[mask] = (0, 160 + 20 * seed, 90)
         return result
 
-    return serve(["green", "also-green"], lambda name: paint_green, file_bytes=3 * 2**20, pixels=13_000_000)
+    return serve(
+        ["green", "also-green"], lambda name, detail: paint_green, file_bytes=3 * 2**20, pixels=13_000_000
+    )
 
 
 @pytest.fixture

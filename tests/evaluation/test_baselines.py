@@ -197,7 +197,7 @@ def test_any_other_name_is_a_model(monkeypatch):
 
     asked = []
     monkeypatch.setattr(
-        Inpainter, "from_pretrained", lambda name, device: asked.append((name, device)) or "model"
+        Inpainter, "from_pretrained", lambda name, device, detail: asked.append((name, device)) or "model"
     )
     assert resolve_method("runs/mine", "cpu") == ("runs/mine", "model")
     assert asked == [("runs/mine", "cpu")]
@@ -236,7 +236,7 @@ def test_detail_of_the_photo_is_laid_over_a_models_fill(add_detail, monkeypatch)
     from inpaint import Inpainter
 
     network = {"runs/mine": lambda image, mask: np.full_like(image, 9)}
-    monkeypatch.setattr(Inpainter, "from_pretrained", lambda name, device: network[name])
+    monkeypatch.setattr(Inpainter, "from_pretrained", lambda name, device, detail: network[name])
     image, mask = picture_with_holes()
     name, method = resolve_method("runs/mine+photo", "cpu")
     assert name == "runs/mine+photo"

@@ -202,11 +202,14 @@ class Soak:
             with self.watch(door, path.name):
                 fill_one(fill, task, *rest)
 
-        def fill(pixels: np.ndarray, mask: np.ndarray, progress: Any) -> np.ndarray:
-            return inverted(pixels, mask)
+        class Inverter:
+            def candidates(
+                self, pixels: np.ndarray, mask: np.ndarray, *_: Any, **__: Any
+            ) -> list[np.ndarray]:
+                return [inverted(pixels, mask)]
 
         said = io.StringIO()
-        Inpainter.from_pretrained = lambda *_, **__: fill
+        Inpainter.from_pretrained = lambda *_, **__: Inverter()
         cli._fill_one = watched
         with contextlib.redirect_stderr(said):
             paths = ["--image", image, "--mask", mask, "--output", output]
