@@ -1,0 +1,280 @@
+"""Exemplar synthesis: the search for source patches, and the vote of overlapping patches for a pixel.
+
+A field says for every target pixel which source pixel its patch is taken from (a nearest-neighbour field,
+Barnes et al., PatchMatch, 2009). The search here has no random step: a sweep compares the candidates that
+the field before it holds, so results do not depend on the order of pixels nor on the number of threads.
+Compiled for the CPU; the plain-PyTorch twins give the same field and costs to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import functional
+
+FORBIDDEN = 2**30
+"""A penalty that no patch cost reaches: sources with it are never taken while there is another."""
+
+_WORST = 2**31 - 1
+_CHUNK = 4096  # positions that the twin works on at once: their patches are held in memory
+
+
+def exemplar_search(
+    target: Tensor,
+    source: Tensor,
+    penalty: Tensor,
+    positions: Tensor,
+    field: Tensor,
+    *,
+    guides: tuple[Tensor, Tensor, Tensor] | None = None,
+    steps: Tensor | None = None,
+    offsets: Tensor | None = None,
+    radius: int = 3,
+    refinements: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """One sweep: for each position the best of its candidate sources.
+
+    Candidates are, in this order and with the first of equals kept: the position's own source; those of its
+    neighbours at `steps`, moved along; the pixels at `offsets` from the position; and, `refinements` times,
+    the eight pixels around the best so far. The cost of source s for target t is
+
+        penalty[s] + Σ (target − source)² + ⌊weight[t]·Σ (guide target − guide source)² / 256⌋
+
+    over patches of (2·radius + 1)² pixels.
+
+    Args:
+        target: uint8 [H + 2·radius, W + 2·radius, C], the picture with its margin.
+        source: uint8 [h + 2·radius, w + 2·radius, C].
+        penalty: int32 [h, w], what a source costs beforehand; at least 0.
+        positions: int32 [M], indices y·W + x of the target pixels to be searched for.
+        field: int32 [H, W], indices of source pixels; -1 where there is none.
+        guides: guide target and guide source, uint8 as target and source are but with channels of their own,
+            and the weight of their difference in 256ths, int32 [H, W].
+        steps: int32 [K, 2], rows down and columns right.
+        offsets: int32 [K, 2].
+        radius: 0 to 15.
+        refinements: at least 0.
+
+    Returns:
+        field and cost, int32 [H, W]; -1 and 2³¹ − 1 at all other pixels, and where no candidate was inside.
+
+    Raises:
+        RuntimeError: a type, shape or index does not fit.
+    """
+    none = torch.empty((0, 2), dtype=torch.int32)
+    steps, offsets = none if steps is None else steps, none if offsets is None else offsets
+    guide_target, guide_source, weight = guides or (None, None, None)
+    if functional.implementation("cpu") == "compiled":
+        return torch.ops.inpaint.exemplar_search(
+            target,
+            source,
+            guide_target,
+            guide_source,
+            weight,
+            penalty,
+            positions,
+            field,
+            steps,
+            offsets,
+            radius,
+            refinements,
+        )
+    return exemplar_search_twin(
+        target, source, penalty, positions, field, guides, steps, offsets, radius, refinements
+    )
+
+
+def exemplar_vote(
+    colours: Tensor,
+    known: Tensor,
+    field: Tensor,
+    weights: Tensor,
+    positions: Tensor,
+    *,
+    radius: int = 3,
+    best: bool = False,
+) -> Tensor:
+    """What the patches over each position say about its colour: their mean, or the one of most weight.
+
+    Args:
+        colours: uint8 [h, w, 3], the source.
+        known: bool [h, w]; source pixels that are not known have no vote.
+        field: int32 [H, W], the source pixel of each target patch's centre; -1 where there is no patch.
+        weights: float32 [H, W], of each patch; any numbers if `best`, else at least 0.
+        positions: int32 [M].
+        radius: of the patches.
+        best: take the vote of most weight, the first of equals in row-major order of the patches.
+
+    Returns:
+        float32 [M, 3] in [0, 255]; -1 where there is no vote.
+
+    Raises:
+        RuntimeError: a type, shape or index does not fit.
+    """
+    if functional.implementation("cpu") == "compiled":
+        return torch.ops.inpaint.exemplar_vote(colours, known, field, weights, positions, radius, best)
+    return exemplar_vote_twin(colours, known, field, weights, positions, radius, best)
+
+
+# ----------------------------------------------------------------------------------------------------------
+# The twins
+
+
+def exemplar_search_twin(
+    target: Tensor,
+    source: Tensor,
+    penalty: Tensor,
+    positions: Tensor,
+    field: Tensor,
+    guides: tuple[Tensor, Tensor, Tensor] | None,
+    steps: Tensor,
+    offsets: Tensor,
+    radius: int,
+    refinements: int,
+) -> tuple[Tensor, Tensor]:
+    """`exemplar_search` in plain PyTorch."""
+    found, costs = torch.full_like(field, -1), torch.full_like(field, _WORST)
+    for wanted in positions.long().split(_CHUNK):
+        best = _Best(target, source, penalty, wanted, field.shape[1], guides, radius)
+        for step in torch.cat([steps.new_zeros(1, 2), steps]).long():
+            best.consider_neighbours(field, step)
+        for offset in offsets.long():
+            best.consider(best.rows + offset[0], best.columns + offset[1])
+        for _ in range(refinements):
+            best.refine()
+        found.view(-1)[wanted], costs.view(-1)[wanted] = best.source.int(), best.cost.int()
+    return found, costs
+
+
+class _Best:
+    """The best sources of some positions so far."""
+
+    def __init__(
+        self,
+        target: Tensor,
+        source: Tensor,
+        penalty: Tensor,
+        wanted: Tensor,
+        width: int,
+        guides: tuple[Tensor, Tensor, Tensor] | None,
+        radius: int,
+    ) -> None:
+        self.penalty, self.radius = penalty, radius
+        self.rows, self.columns = wanted // width, wanted % width
+        self.source = torch.full_like(wanted, -1)
+        self.cost = torch.full_like(wanted, _WORST)
+        # Pairs to compare: the targets' patches, the picture of sources, the weight in 256ths.
+        self.terms: list[tuple[Tensor, Tensor, Tensor | None]] = [
+            (_patches(target, self.rows, self.columns, radius), source, None)
+        ]
+        if guides is not None:
+            patches = _patches(guides[0], self.rows, self.columns, radius)
+            self.terms.append((patches, guides[1], guides[2].reshape(-1)[wanted].long()))
+
+    def consider_neighbours(self, field: Tensor, step: Tensor) -> None:
+        rows, columns = self.rows + step[0], self.columns + step[1]
+        inside = _inside(rows, columns, field)
+        theirs = torch.where(
+            inside, field[rows.clamp(0, field.shape[0] - 1), columns.clamp(0, field.shape[1] - 1)], -1
+        ).long()
+        width = self.penalty.shape[1]
+        self.consider(theirs // width - step[0], theirs % width - step[1], theirs >= 0)
+
+    def refine(self) -> None:
+        width = self.penalty.shape[1]
+        rows, columns, some = self.source // width, self.source % width, self.source >= 0
+        for down in (-1, 0, 1):
+            for right in (-1, 0, 1):
+                if down or right:
+                    self.consider(rows + down, columns + right, some)
+
+    def consider(self, rows: Tensor, columns: Tensor, allowed: Tensor | None = None) -> None:
+        inside = _inside(rows, columns, self.penalty)
+        if allowed is not None:
+            inside = inside & allowed
+        height, width = self.penalty.shape
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        cost = self.penalty[rows, columns].long()
+        for patches, source, weight in self.terms:
+            difference = _patches(source, rows, columns, self.radius) - patches
+            term = difference.square().sum(1)
+            cost = cost + (term if weight is None else term * weight >> 8)
+        better = inside & (cost < self.cost)
+        self.cost = torch.where(better, cost, self.cost)
+        self.source = torch.where(better, rows * width + columns, self.source)
+
+
+def _inside(rows: Tensor, columns: Tensor, plane: Tensor) -> Tensor:
+    return (rows >= 0) & (columns >= 0) & (rows < plane.shape[0]) & (columns < plane.shape[1])
+
+
+def _patches(picture: Tensor, rows: Tensor, columns: Tensor, radius: int) -> Tensor:
+    """The patches around some places as int64 [M, (2·radius + 1)²·C]; the picture has its margin."""
+    reach = torch.arange(2 * radius + 1)
+    down, across = torch.meshgrid(reach, reach, indexing="ij")
+    patches = picture[rows[:, None] + down.reshape(-1), columns[:, None] + across.reshape(-1)]
+    return patches.flatten(1).long()
+
+
+def exemplar_vote_twin(
+    colours: Tensor,
+    known: Tensor,
+    field: Tensor,
+    weights: Tensor,
+    positions: Tensor,
+    radius: int,
+    best: bool,
+) -> Tensor:
+    """`exemplar_vote` in plain PyTorch."""
+    height, width = field.shape
+    rows, columns = positions.long() // width, positions.long() % width
+    sums = torch.zeros(len(rows), 3, dtype=torch.float64)
+    total = torch.zeros(len(rows), dtype=torch.float64)
+    most = torch.full((len(rows),), -torch.inf)
+    chosen = torch.full((len(rows), 3), -1.0)
+    for down in range(-radius, radius + 1):
+        for right in range(-radius, radius + 1):
+            at_rows, at_columns = rows + down, columns + right
+            inside = _inside(at_rows, at_columns, field)
+            at_rows, at_columns = at_rows.clamp(0, height - 1), at_columns.clamp(0, width - 1)
+            source = field[at_rows, at_columns].long()
+            from_rows = source // known.shape[1] - down
+            from_columns = source % known.shape[1] - right
+            votes = inside & (source >= 0) & _inside(from_rows, from_columns, known)
+            from_rows = from_rows.clamp(0, known.shape[0] - 1)
+            from_columns = from_columns.clamp(0, known.shape[1] - 1)
+            votes &= known[from_rows, from_columns]
+            weight = weights[at_rows, at_columns]
+            colour = colours[from_rows, from_columns]
+            more = votes & ((weight > most) | (chosen[:, 0] < 0))
+            most = torch.where(more, weight, most)
+            chosen = torch.where(more[:, None], colour.float(), chosen)
+            share = torch.where(votes, weight, 0).double()
+            sums += share[:, None] * colour
+            total += share
+    if best:
+        return chosen
+    return torch.where(total[:, None] > 0, sums / total[:, None], -1.0).float()
+
+
+# ----------------------------------------------------------------------------------------------------------
+# What torch has to know
+
+
+def _no_trace(*arguments: Any) -> Any:
+    raise NotImplementedError(
+        "inpaint: the exemplar operators cannot be traced: what they return depends on the pictures' values; "
+        "compile or export the network, and lay the detail afterwards"
+    )
+
+
+def _register() -> None:
+    for name in ("exemplar_search", "exemplar_vote"):
+        torch.library.register_fake(f"inpaint::{name}", _no_trace)
+
+
+if functional.implementation("cpu") == "compiled":
+    _register()
