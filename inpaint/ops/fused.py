@@ -207,8 +207,23 @@ def _no_gradient(ctx: Any, *grads: Tensor) -> None:
     )
 
 
-def _unplaced(features: list[Tensor], valids: list[Tensor], places: list[int]) -> Tensor:
-    return concatenate_known_twin(features, [None if place < 0 else valids[place] for place in places])
+def _picked(argument: Any, dim: Any, index: int) -> Any:
+    if isinstance(argument, list | tuple):
+        return [_picked(*pair, index) for pair in zip(argument, dim or [None] * len(argument), strict=True)]
+    return argument if dim is None else argument.select(dim, index)
+
+
+def _vmap(op: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
+    """One after the other: inference has no use for more."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Tensor, int]:
+        results = [
+            op(*(_picked(argument, dim, index) for argument, dim in zip(given, in_dims, strict=True)))
+            for index in range(info.batch_size)
+        ]
+        return torch.stack(results), 0
+
+    return rule
 
 
 def _register() -> None:
@@ -220,19 +235,9 @@ def _register() -> None:
         "renormalize": lambda sums, known_mass, full_mass, bias: _pixels_like(sums, sums.shape[1]),
         "channel_norm": lambda x, weight, epsilon, negative_slope: _pixels_like(x, x.shape[1]),
     }
-    twins: dict[str, Callable[..., Tensor]] = {
-        "membrane_raised": membrane_raised_twin,
-        "concatenate_known": _unplaced,
-        "renormalize": renormalize_twin,
-        "channel_norm": lambda x, weight, epsilon, slope: channel_norm_twin(x, weight, slope),
-    }
-
-    def vmap_rule(twin: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
-        return lambda info, in_dims, *given: (torch.vmap(twin, in_dims=in_dims)(*given), 0)
-
     for name, fake in fakes.items():
         torch.library.register_fake(f"inpaint::{name}", fake)
-        torch.library.register_vmap(f"inpaint::{name}", vmap_rule(twins[name]))
+        torch.library.register_vmap(f"inpaint::{name}", _vmap(getattr(torch.ops.inpaint, name).default))
         torch.library.register_autograd(f"inpaint::{name}", _no_gradient)
 
 
