@@ -190,8 +190,7 @@ void relax_band(
   float *fill = buffers.fill.data(), *before = buffers.before.data();
   double omega = 1;
   for (int64_t sweep = 0; sweep < sweeps; ++sweep) {
-    if (sweep > 0)
-      omega = 1 / (1 - kSpectralRadius * kSpectralRadius * (sweep == 1 ? 0.5 : omega / 4));
+    if (sweep > 0) omega = 1 / (1 - kSpectralRadius * kSpectralRadius * (sweep == 1 ? 0.5 : omega / 4));
     const float kept = 1 - static_cast<float>(omega);
     const int64_t beyond = sweeps - 1 - sweep; // rows outside the band that later sweeps still read
     for (int64_t y = std::max(top - beyond, first); y < std::min(bottom + beyond, last); ++y) {

@@ -1,5 +1,5 @@
-// What stands around a partial convolution's sums, each in one pass over memory, for channels_last float32 and
-// bfloat16 (csrc/README.md, "Around the convolutions"): the masked concatenation before them, the
+// What stands around a partial convolution's sums, each in one pass over memory, for channels_last float32
+// and bfloat16 (csrc/README.md, "Around the convolutions"): the masked concatenation before them, the
 // renormalisation after them, and layer normalisation over channels with a leaky rectifier.
 //
 // A pixel's channels are loaded as whole vectors in float32. Reading and writing a vector may reach into the
@@ -125,7 +125,7 @@ Tensor empty_pixels(const Tensor& like, int64_t channels) {
 template <class T, int V, class F>
 void for_each_pixel(const T* from, T* to, int64_t pixels, int64_t channels, const F& f) {
   const int64_t vectors = V ? V : (channels + kLanes - 1) / kLanes;
-  const int64_t beyond = vectors * kLanes - channels;      // what a pixel's vectors reach into the next
+  const int64_t beyond = vectors * kLanes - channels;         // what a pixel's vectors reach into the next
   const int64_t careful = (beyond + channels - 1) / channels; // pixels at an end that have no such room
   const int64_t rest = channels - (vectors - 1) * kLanes;
   const int64_t grain = std::max<int64_t>(kGrain / channels, 1);
@@ -136,8 +136,8 @@ void for_each_pixel(const T* from, T* to, int64_t pixels, int64_t channels, cons
       T* target = to + pixel * channels;
       const bool room = pixel + careful < end;
       for (int64_t v = 0; v < vectors; ++v)
-        values[v] = room || v + 1 < vectors ? load(source + v * kLanes)
-                                            : load_some(source + v * kLanes, rest);
+        values[v] =
+            room || v + 1 < vectors ? load(source + v * kLanes) : load_some(source + v * kLanes, rest);
       f(values, vectors, pixel);
       for (int64_t v = 0; v < vectors; ++v)
         if (room || v + 1 < vectors)
@@ -167,7 +167,8 @@ Tensor renormalize(
   const auto* mass = static_cast<const float*>(known_mass.data_ptr());
   const float full = static_cast<float>(full_mass);
   std::vector<float> shift(channels, 0.0f);
-  if (bias) shift.assign(static_cast<float*>(bias->data_ptr()), static_cast<float*>(bias->data_ptr()) + channels);
+  if (bias)
+    shift.assign(static_cast<float*>(bias->data_ptr()), static_cast<float*>(bias->data_ptr()) + channels);
   shift = padded(shift.data(), channels);
   with_number(sums, [&](auto* from) {
     auto* to = static_cast<decltype(from)>(output.data_ptr());
@@ -286,7 +287,8 @@ Tensor concatenate_known(
         for (size_t i = 0; i < parts.size(); ++i)
           rows[i] = row / h * parts[i].view.n + row % h * parts[i].view.h;
         for (int64_t x = 0; x < w; ++x) {
-          const int64_t pixel = row * w + x, left = (end * w - pixel) * channels; // to what is not the thread's
+          const int64_t pixel = row * w + x,
+                        left = (end * w - pixel) * channels; // to what is not the thread's
           for (size_t i = 0; i < parts.size(); ++i) {
             const Part& part = parts[i];
             const View& view = part.view;

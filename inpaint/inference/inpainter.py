@@ -43,8 +43,8 @@ class Inpainter:
             evaluation mode.
         device: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
         precision: of the convolutions. "auto" (bfloat16 on CPUs where it is the faster one, else float32),
-            "float32" or "bfloat16". A fill differs by a grey level or two in a few pixels; the smooth fill that
-            a network begins from, and the composite, are float32 always.
+            "float32" or "bfloat16". A fill differs by a grey level or two in a few pixels; the smooth fill
+            that a network begins from, and the composite, are float32 always.
 
     Raises ValueError for a device or a precision of another name.
     """
@@ -178,7 +178,8 @@ class Inpainter:
         pixels = nn.functional.pad(pixels, padding)[None]
         holes = nn.functional.pad(holes, padding, value=1.0)[None, None]
         lower = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-        with torch.inference_mode(), lower:
+        # Not inference_mode, in which autocast converts a weight again for every octave that it is used at.
+        with torch.no_grad(), lower:
             prediction = self.network(pixels, holes)[0, :, :height, :width].float()
         if not bool(torch.isfinite(prediction).all()):
             raise RuntimeError("the network returned NaN or infinity; its weights are damaged, load others")

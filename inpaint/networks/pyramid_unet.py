@@ -199,12 +199,12 @@ class PyramidUNet(nn.Module):
         residual = residual / 2 + follow * ((risen.float() + 1) / 2 - _cut(smooth, inside))
         return _pasted(residual, inside, (h, w)), _pasted(x, inside, (h, w))
 
-    def _sources(self, share: Tensor, coarsest: tuple[int, int]) -> list[Box]:
+    def _sources(self, share: Tensor, coarsest: Sequence[int]) -> list[Box]:
         """What each of the decoder's levels, and the head, takes of what it upsamples.
 
-        A fill is used in the hole only. So at inference that is what is worked at: whatever has an influence on
-        the hole's bounding box, or on what the finer octave uses of what is handed down to it. All of it where
-        the network learns or is looked into, and where a graph is made, which fits every hole.
+        A fill is used in the hole only. So at inference that is what is worked at: whatever has an influence
+        on the hole's bounding box, or on what the finer octave uses of what is handed down to it. All of it
+        where the network learns or is looked into, and where a graph is made, which fits every hole.
         """
         levels = [*self.decoder, self.head]
         boxes = [(slice(0, coarsest[0] << n), slice(0, coarsest[1] << n)) for n in range(len(levels))]
@@ -213,8 +213,8 @@ class PyramidUNet(nn.Module):
             return boxes
         radius = max(self._radius(level) for level in levels)
         reaches = [1 + sum(dilation + 1 for dilation in blocks) for blocks in self.settings.decoder_blocks]
-        # What the finer octave takes of this one's features reaches `radius + reaches[-1]` beyond half of what
-        # it has to make itself: with this margin the sum comes out even, roundings included.
+        # What the finer octave takes of this one's features reaches radius + reaches[-1] beyond half of what it
+        # has to make itself, and roundings: with this margin that is no more than what is made here.
         wanted = _grown(wanted, 2 * (radius + reaches[-1]) + 4)
         for n, reach in reversed(list(enumerate([*reaches, 1]))):
             rows, columns = _grown(wanted, reach)

@@ -1,8 +1,8 @@
 """Passes over memory that a network makes at inference, each fused into one: compiled for the CPU.
 
 They have no gradient. Where one is wanted, on other devices, and where there is no compiled library, the
-plain-PyTorch twin runs, which is differentiable; twins and kernels agree to the rounding of the results' type.
-`csrc/README.md` says how the kernels work.
+plain-PyTorch twin runs, which is differentiable; twins and kernels agree to the rounding of the results'
+type. `csrc/README.md` says how the kernels work.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def test_its_decoder_can_be_looked_into() -> None:
 )
 @torch.no_grad()
 def test_a_fill_near_the_hole_is_that_of_the_whole_octave(hole: tuple[int, int, int, int]) -> None:
-    """Every octave's, at the picture's corners and sides, with more than one hole, and nothing less is made."""
+    """Every octave's, for holes at the picture's corners and sides; and less is made."""
     top, left, bottom, right = hole
     mask = torch.zeros(2, 1, 96, 128)
     mask[0, :, top:bottom, left:right] = 1
