@@ -213,8 +213,8 @@ class PyramidUNet(nn.Module):
             return boxes
         radius = max(self._radius(level) for level in levels)
         reaches = [1 + sum(dilation + 1 for dilation in blocks) for blocks in self.settings.decoder_blocks]
-        # What the finer octave takes of this one's features reaches radius + reaches[-1] beyond half of what it
-        # has to make itself, and roundings: with this margin that is no more than what is made here.
+        # What the finer octave takes of this one's features reaches radius + reaches[-1] beyond half of what
+        # it makes itself, and some pixels of rounding: with this margin that is no more than is made here.
         wanted = _grown(wanted, 2 * (radius + reaches[-1]) + 4)
         for n, reach in reversed(list(enumerate([*reaches, 1]))):
             rows, columns = _grown(wanted, reach)
