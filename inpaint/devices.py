@@ -29,3 +29,15 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     if index >= count:
         raise ValueError(f"device {device}: there is no GPU {index}, torch sees {count}, the first is 0")
     return torch.device("cuda", index)
+
+
+def prefers_bfloat16(device: torch.device) -> bool:
+    """Are convolutions in bfloat16 the faster ones at inference? On CPUs that multiply its matrices (AMX).
+
+    Those that only have its vector products (AVX512-BF16) gain less than the conversions cost.
+    """
+    if device.type != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):  # not in the oldest torch that is supported
+        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())

@@ -197,12 +197,23 @@ inline void normalize_masked_lanes(Kind, A* w, const A* known, int64_t count, in
     high_known = Vec::template fold<S>(high_known, Vec::larger);
     high_known = high_known == nothing ? zero : high_known;
   }
-  for (int64_t i = 0; i < padded; i += Vec::lanes) {
-    const Numbers logit = Vec::load(w + i), v = Vec::load(known + i);
-    all += Kind::weight(logit, high);
-    const Numbers own = v > zero ? Kind::weight(logit, high_known) * v : zero;
-    Vec::store(w + i, own);
-    sum += own;
+  // Mostly the largest power is a known tap's, and one exponential serves both sums.
+  if (!Kind::divides || Vec::equal(high, high_known)) {
+    for (int64_t i = 0; i < padded; i += Vec::lanes) {
+      const Numbers weight = Kind::weight(Vec::load(w + i), high), v = Vec::load(known + i);
+      all += weight;
+      const Numbers own = v > zero ? weight * v : zero;
+      Vec::store(w + i, own);
+      sum += own;
+    }
+  } else {
+    for (int64_t i = 0; i < padded; i += Vec::lanes) {
+      const Numbers logit = Vec::load(w + i), v = Vec::load(known + i);
+      all += Kind::weight(logit, high);
+      const Numbers own = v > zero ? Kind::weight(logit, high_known) * v : zero;
+      Vec::store(w + i, own);
+      sum += own;
+    }
   }
   all = Vec::template fold<S>(all, Vec::plus);
   sum = Vec::template fold<S>(sum, Vec::plus);
@@ -247,6 +258,21 @@ inline void with_lanes(int64_t subpixels, const F& f) {
   f(std::integral_constant<int, 0>());
 }
 
+// The numbers of a k×k window, each for all sub-pixels of its tap.
+template <class A>
+inline void spread(const A* corner, int64_t row, int64_t k, int64_t subpixels, A* to) {
+  const auto fill = [&](auto S) { // a constant, or 0
+    const int64_t subs = S.value ? S.value : subpixels;
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t j = 0; j < k; ++j, to += subs)
+        for (int64_t s = 0; s < subs; ++s) to[s] = corner[i * row + j];
+  };
+  if (subpixels == 4)
+    fill(std::integral_constant<int, 4>());
+  else
+    fill(std::integral_constant<int, 0>());
+}
+
 // Turns logits into weights in place for every pixel of `rect`. Given valid over rect grown by the radius,
 // does the masked form and adds each output pixel's known share to shares [pixel][sub-pixel].
 template <class A>
@@ -273,10 +299,7 @@ void normalize(
           all_known &= v == A(1);
           none_known &= !(v > A(0));
         }
-      if (!all_known && !none_known)
-        for (int64_t t = 0; t < taps; ++t)
-          std::fill(
-              known.begin() + t * subs, known.begin() + (t + 1) * subs, corner[t / k * valid_width + t % k]);
+      if (!all_known && !none_known) spread(corner, valid_width, k, subs, known.data());
     }
     if (none_known) {
       std::fill(w, w + padded, A(0));

@@ -80,6 +80,11 @@ struct Vector {
   }
   static type larger(type a, type b) { return a > b ? a : b; }
   static type plus(type a, type b) { return a + b; }
+  static bool equal(type a, type b) { // in every lane; NaN equals nothing
+    bool all = true;
+    for (int lane = 0; lane < lanes; ++lane) all &= a[lane] == b[lane];
+    return all;
+  }
 
   // A tree of halves: a loop over the lanes would be one long chain of additions.
   static A sum(type value) {

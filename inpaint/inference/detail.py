@@ -32,8 +32,8 @@ from inpaint.ops.exemplars import FORBIDDEN, exemplar_search, exemplar_vote
 RADIUS = 3
 """Of the patches that are compared: 7×7 pixels."""
 
-THIN = 4.0
-"""Half of a hole's width in pixels up to which the guide is left alone. Next to its rim it is sharp."""
+THIN = 12.0
+"""Half of the width in pixels up to which a hole is thin: the guide, sharp near the rim, is left alone there."""
 
 MARGIN = 96
 """Pixels around a hole that sources come from at least, where the photo has them."""

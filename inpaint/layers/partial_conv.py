@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# A window with less known mass than this is divided by this: a valid that has faded to 1e-38 would otherwise
-# turn the renormalisation into infinity times zero.
-_LEAST_MASS = 1e-30
+from ..ops import concatenate_known, renormalize
+from ..ops.fused import is_compiled
 
 
 class Hole(enum.Enum):
@@ -32,26 +31,19 @@ def scale_by_valid(features: Tensor, valid: Tensor, hole: Hole) -> Tensor:
     return features * valid.to(features.dtype) if hole is Hole.ZERO else features
 
 
+def joined_by_valid(parts: Sequence[Tensor], valids: Sequence[Tensor], holes: Sequence[Hole]) -> Tensor:
+    """x·v of all parts side by side, [N, ΣC, H, W]."""
+    if is_compiled(*parts, *valids) and any(hole is not Hole.SCALED for hole in holes):
+        return concatenate_known(
+            parts, [None if hole is Hole.SCALED else v for v, hole in zip(valids, holes, strict=True)]
+        )
+    known = [scale_by_valid(x, v, hole) for x, v, hole in zip(parts, valids, holes, strict=True)]
+    return known[0] if len(known) == 1 else torch.cat(known, dim=1)
+
+
 def select_known(features: Tensor, valid: Tensor) -> Tensor:
     """x·v, by selection where v = 0: what the hole holds, NaN included, is left out forward and backward."""
     return torch.where(valid > 0, features * valid.to(features.dtype), 0)
-
-
-def renormalize(sums: Tensor, known_mass: Tensor, full_mass: float, bias: Tensor | None) -> Tensor:
-    """sums·full/known + bias where known > 0, else 0: the second half of a partial (transposed) convolution.
-
-    Args:
-        sums: [N, C, H, W], the convolution of x·v without bias.
-        known_mass: [N, 1, H, W], the window's sum of v, float32.
-        full_mass: the window's sum if all were known.
-        bias: [C] or None.
-    """
-    known = known_mass > 0
-    ratio = torch.where(known, full_mass / known_mass.clamp(min=_LEAST_MASS), 0).to(sums.dtype)
-    if bias is None:
-        return sums * ratio
-    # The bias stays a [1, C, 1, 1] view, so that it is the sums' memory format that is kept.
-    return torch.where(known, torch.addcmul(bias.to(sums.dtype).reshape(1, -1, 1, 1), sums, ratio), 0)
 
 
 class PartialConv2d(nn.Module):
@@ -116,8 +108,7 @@ class PartialConv2d(nn.Module):
         valids = [valid] if isinstance(valid, Tensor) else list(valid)
         holes = [hole] * len(parts) if isinstance(hole, Hole) else list(hole)
         self._check(parts, valids)
-        known = [scale_by_valid(x, v, h) for x, v, h in zip(parts, valids, holes, strict=True)]
-        joined = known[0] if len(known) == 1 else torch.cat(known, dim=1)
+        joined = joined_by_valid(parts, valids, holes)
         sums = F.conv2d(joined, self.weight, None, self.stride, self.padding, self.dilation)
         known_mass = self._window_sum(channel_mass(parts, valids))
         full_mass = float(self.in_channels * self.kernel_size**2)

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ops import membrane_raised
+
 # Sweeps of each level. Half as many lose 0.02 dB, twice as many gain less than 0.01.
 _SWEEPS = 12
-# The spectral radius that the acceleration assumes: what is left of the smoothest error after a plain sweep.
-_SPECTRAL_RADIUS = 0.98
 
 
 def push_pull(image: Tensor, valid: Tensor) -> Tensor:
@@ -73,21 +73,4 @@ def coarsest_fill(colour: Tensor, known: Tensor) -> Tensor:
 
 def raised(fill: Tensor, colour: Tensor, known: Tensor, sweeps: int = _SWEEPS) -> Tensor:
     """One push: bring a fill up to the next size of `known_averages`, and relax it towards the membrane."""
-    fill = F.interpolate(fill, size=colour.shape[-2:], mode="bilinear", align_corners=False)
-    return _relax(torch.lerp(colour, fill, 1 - known), 1 - known, sweeps)
-
-
-def _relax(fill: Tensor, unknown: Tensor, sweeps: int) -> Tensor:
-    """Sweeps the unknown pixels towards the mean of their neighbours, by Chebyshev semi-iteration.
-
-    Golub and Varga, Numerische Mathematik 3, 1961: each sweep goes ω times as far as a plain one would from
-    the fill *before* the last. That may overshoot, so the result is kept in the range that it started from.
-    """
-    lowest, highest = fill.amin((2, 3), keepdim=True), fill.amax((2, 3), keepdim=True)
-    before, omega = fill, 1.0
-    for sweep in range(sweeps):
-        mean = F.avg_pool2d(fill, 3, stride=1, padding=1, count_include_pad=False)
-        if sweep > 0:
-            omega = 1 / (1 - _SPECTRAL_RADIUS**2 * (0.5 if sweep == 1 else omega / 4))
-        before, fill = fill, torch.lerp(before, mean, omega * unknown)
-    return torch.clamp(fill, lowest, highest)
+    return membrane_raised(fill, colour, known, sweeps)

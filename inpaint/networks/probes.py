@@ -177,6 +177,7 @@ def inspect_decoder(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
     if not levels and not merges:
         return Decoder()
     with ExitStack() as stack:
+        stack.enter_context(_whole_octaves(network))
         for sums in kernels.values():
             stack.enter_context(sums.recorded())
         for name, level in merges.items():
@@ -251,6 +252,19 @@ def _zeroed(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def _whole_octaves(network: nn.Module) -> Iterator[None]:
+    """A `PyramidUNet` makes its features everywhere, not only near the hole."""
+    if not isinstance(network, PyramidUNet):
+        yield
+        return
+    before, network.whole_octaves = network.whole_octaves, True
+    try:
+        yield
+    finally:
+        network.whole_octaves = before
+
+
+@contextmanager
 def _pyramid_above(network: PyramidUNet, scale: int) -> Iterator[None]:
     height = 0
 
@@ -272,6 +286,7 @@ def _pyramid_above(network: PyramidUNet, scale: int) -> Iterator[None]:
         return zeros if isinstance(output, Tensor) else (zeros, *output[1:])
 
     with ExitStack() as stack:
+        stack.enter_context(_whole_octaves(network))
         stack.enter_context(network.register_forward_pre_hook(start))
         for part in network.modules():
             if isinstance(part, Upsampler):

@@ -32,7 +32,11 @@ from ..layers import (
     known_averages,
     raised,
 )
+from ..ops import concatenate_known
 from .inputs import check_inputs
+
+Box = tuple[slice, slice]  # rows and columns
+_SLOPE = 0.2  # of the rectifiers, where the input is negative
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class PyramidUNet(nn.Module):
         self.to_image = nn.Conv2d(settings.head_width, 4, 3, padding=1)
         nn.init.normal_(self.to_image.weight, std=1e-2)  # begin at the smooth fill
         nn.init.zeros_(self.to_image.bias)  # type: ignore[arg-type]
+        # Octaves are worked at as a whole, instead of near the hole, where the fills need no more than that.
+        self.whole_octaves = False
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -171,18 +177,122 @@ class PyramidUNet(nn.Module):
             given = F.avg_pool2d(given, 2)
             skips.append((x, v, given))
         skips.pop()
-        for number, level in enumerate(self.decoder, 1):
-            skip, skip_v, given = skips.pop()
+        boxes = self._sources(share, given.shape[-2:])
+        at = _whole(x)  # what of its level x holds
+        for number, (level, box) in enumerate(zip(self.decoder, boxes, strict=False), 1):
+            x, v = _cut(x, box, at), _cut(v, box, at)
+            at = _doubled(box)
+            skip, skip_v, given = (_cut(part, at) for part in skips.pop())
             whole = torch.ones_like(skip_v)
             parts, valids = [skip, given], [skip_v, whole]
             if number == len(self.decoder):
-                parts, valids = [*parts, handed_down], [*valids, whole]
+                parts, valids = [*parts, _cut(handed_down, at)], [*valids, whole]
             x, v = level(x, v, parts, valids)
         *_, given = skips.pop()
-        x, risen = self.head(torch.cat([x, coarse.to(x.dtype)], 1), v, given)
-        residual, follow = self.to_image(x).float()[..., :h, :w].split([3, 1], dim=1)
-        risen = (risen.float()[..., :h, :w] + 1) / 2
-        return residual / 2 + follow * (risen - smooth), x[..., :h, :w]
+        box = boxes[-1]
+        x, v = concatenate_known([_cut(x, box, at), _cut(coarse, box)], [None, None]), _cut(v, box, at)
+        at = _doubled(box)
+        x, risen = self.head(x, v, _cut(given, at))
+        residual, follow = self.to_image(x).float().split([3, 1], dim=1)
+        inside = (slice(at[0].start, min(at[0].stop, h)), slice(at[1].start, min(at[1].stop, w)))
+        x, residual, follow, risen = (_cut(part, inside, at) for part in (x, residual, follow, risen))
+        residual = residual / 2 + follow * ((risen.float() + 1) / 2 - _cut(smooth, inside))
+        return _pasted(residual, inside, (h, w)), _pasted(x, inside, (h, w))
+
+    def _sources(self, share: Tensor, coarsest: Sequence[int]) -> list[Box]:
+        """What each of the decoder's levels, and the head, takes of what it upsamples.
+
+        A fill is used in the hole only. So at inference that is what is worked at: whatever has an influence
+        on the hole's bounding box, or on what the finer octave uses of what is handed down to it. All of it
+        where the network learns or is looked into, and where a graph is made, which fits every hole.
+        """
+        levels = [*self.decoder, self.head]
+        boxes = [(slice(0, coarsest[0] << n), slice(0, coarsest[1] << n)) for n in range(len(levels))]
+        wanted = None if self._works_at_all(share) else _hole_box(share)
+        if wanted is None:
+            return boxes
+        radius = max(self._radius(level) for level in levels)
+        reaches = [1 + sum(dilation + 1 for dilation in blocks) for blocks in self.settings.decoder_blocks]
+        # What the finer octave takes of this one's features reaches radius + reaches[-1] beyond half of what
+        # it makes itself, and some pixels of rounding: with this margin that is no more than is made here.
+        wanted = _grown(wanted, 2 * (radius + reaches[-1]) + 4)
+        for n, reach in reversed(list(enumerate([*reaches, 1]))):
+            rows, columns = _grown(wanted, reach)
+            halved = (_half(rows), _half(columns))
+            wanted = _within(_grown(halved, radius), boxes[n])
+            boxes[n] = wanted
+        return boxes
+
+    def _works_at_all(self, share: Tensor) -> bool:
+        return (
+            self.whole_octaves
+            or self.training
+            or torch.is_grad_enabled()
+            or share.device.type != "cpu"  # a GPU would have to be waited for
+            or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+            or not all(isinstance(level.upsample, CarafeUpsample) for level in (*self.decoder, self.head))
+        )
+
+    def _radius(self, level: nn.Module) -> int:
+        """How far CARAFE looks around a source pixel: at its window, or for its kernel's logits."""
+        upsample = level.upsample
+        assert isinstance(upsample, CarafeUpsample)
+        return max(upsample.up_kernel, *upsample.content_encoder.kernel_size) // 2
+
+
+def _hole_box(share: Tensor) -> Box | None:
+    """The bounding box of what is not wholly known, in any of the pictures; None where all is."""
+    holes = (share < 1).any(0)[0]
+    rows, columns = (torch.nonzero(holes.any(side)).flatten().tolist() for side in (1, 0))
+    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows else None
+
+
+def _grown(box: Box, by: int) -> Box:
+    rows, columns = (slice(side.start - by, side.stop + by) for side in box)
+    return rows, columns
+
+
+def _half(side: slice) -> slice:
+    return slice(side.start // 2, -(-side.stop // 2))
+
+
+def _doubled(box: Box) -> Box:
+    rows, columns = (slice(2 * side.start, 2 * side.stop) for side in box)
+    return rows, columns
+
+
+def _within(box: Box, bounds: Box) -> Box:
+    rows, columns = (
+        slice(max(side.start, bound.start), min(side.stop, bound.stop))
+        for side, bound in zip(box, bounds, strict=True)
+    )
+    return rows, columns
+
+
+def _whole(x: Tensor) -> Box:
+    return slice(0, x.shape[2]), slice(0, x.shape[3])
+
+
+def _cut(x: Tensor, box: Box, at: Box | None = None) -> Tensor:
+    """The box of x, which is what lies at the box `at` of something larger; pixels stay side by side."""
+    at = at or _whole(x)
+    if box == at:
+        return x
+    rows, columns = (
+        slice(side.start - first.start, side.stop - first.start) for side, first in zip(box, at, strict=True)
+    )
+    part = x[..., rows, columns]
+    return part.contiguous() if x.shape[1] == 1 else part.contiguous(memory_format=torch.channels_last)
+
+
+def _pasted(x: Tensor, at: Box, size: tuple[int, int]) -> Tensor:
+    """What lies at the box `at` of a tensor of that size, which is 0 elsewhere."""
+    if at == (slice(0, size[0]), slice(0, size[1])):
+        return x
+    whole = x.new_zeros(x.shape[0], *size, x.shape[1]).permute(0, 3, 1, 2)  # channels_last
+    whole[..., at[0], at[1]] = x
+    return whole
 
 
 def _padded(x: Tensor, stride: int, mode: str) -> Tensor:
@@ -255,7 +365,7 @@ class _Refined(nn.Module):
         self, x: Tensor | Sequence[Tensor], v: Tensor | Sequence[Tensor], hole: Hole | Sequence[Hole]
     ) -> tuple[Tensor, Tensor]:
         y, known = self.conv(x, v, hole)
-        return _rectified(self.norm(self.blocks(y))), known
+        return self.norm(self.blocks(y), _SLOPE), known
 
 
 class _DecoderLevel(nn.Module):
@@ -296,7 +406,7 @@ class _Head(nn.Module):
 
 
 def _rectified(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2, inplace=True)
+    return F.leaky_relu(x, _SLOPE, inplace=True)
 
 
 def _upsampler(channels: int, settings: PyramidUNetConfig) -> nn.Module:

@@ -401,3 +401,30 @@ def test_inference_loads_no_training_code():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Convolution(nn.Module):
+    """Remembers in which type it convolved."""
+
+    stride = 8
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, image, mask):
+        made = self.conv(image)
+        self.seen = image.dtype, made.dtype
+        return made
+
+
+@pytest.mark.parametrize("precision, dtype", [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_precision_is_that_of_the_convolutions(precision, dtype):
+    network = Convolution()
+    assert Inpainter(network, device="cpu", precision=precision).precision == precision
+    Inpainter(network, device="cpu", precision=precision)(photo(16, 16), hole(16, 16, (2, 2, 5, 5)))
+    assert network.seen == (torch.float32, dtype)
+    assert network.conv.weight.dtype == torch.float32
+    assert Inpainter(network, device="cpu").precision in ("float32", "bfloat16")
+    with pytest.raises(ValueError, match="precision half: expected one of auto"):
+        Inpainter(network, device="cpu", precision="half")

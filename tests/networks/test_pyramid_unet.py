@@ -224,3 +224,36 @@ def test_its_decoder_can_be_looked_into() -> None:
     assert list(seen.kernels) == ["decoder.0", "head"] == list(seen.from_below)
     assert [level.scale for level in seen.kernels.values()] == [2, 1]
     assert all(0 < share < 1 for share in seen.from_below.values())
+
+
+@pytest.mark.parametrize(
+    "hole", [(0, 0, 3, 5), (70, 100, 90, 128), (40, 0, 44, 128), (95, 127, 96, 128)], ids=str
+)
+@torch.no_grad()
+def test_a_fill_near_the_hole_is_that_of_the_whole_octave(hole: tuple[int, int, int, int]) -> None:
+    """Every octave's, for holes at the picture's corners and sides; and less is made."""
+    top, left, bottom, right = hole
+    mask = torch.zeros(2, 1, 96, 128)
+    mask[0, :, top:bottom, left:right] = 1
+    image = torch.rand(2, 3, 96, 128)
+    made = network()
+    seen: list[int] = []
+    made.head.register_forward_hook(lambda module, given, output: seen.append(output[0][0].numel()))
+    fills, made.whole_octaves = made(image, mask, all_octaves=True), True
+    for fill, wanted in zip(fills, made(image, mask, all_octaves=True), strict=True):
+        torch.testing.assert_close(fill, wanted, rtol=0, atol=1e-5)
+    assert seen[len(fills) - 1] < seen[-1]
+
+
+@torch.no_grad()
+def test_autocast_changes_little_and_leaves_the_membrane() -> None:
+    made, (image, mask) = network(), photo()
+    wanted = made(image, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        fill = made(image, mask)
+        with probes.without_residual(made):  # type: ignore[union-attr]
+            smooth = made(image, mask)
+    assert fill.dtype == torch.float32 and not torch.equal(fill, wanted)
+    torch.testing.assert_close(fill, wanted, rtol=0, atol=0.03)
+    with probes.without_residual(made):  # type: ignore[union-attr]
+        assert torch.equal(smooth, made(image, mask))
