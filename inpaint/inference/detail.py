@@ -33,7 +33,7 @@ RADIUS = 3
 """Of the patches that are compared: 7×7 pixels."""
 
 THIN = 12.0
-"""Half of the width in pixels up to which a hole is thin: the guide, sharp near the rim, is left alone there."""
+"""Half of the width in pixels up to which a hole is thin: there the guide is sharp, and left alone."""
 
 MARGIN = 96
 """Pixels around a hole that sources come from at least, where the photo has them."""
