@@ -61,7 +61,7 @@ def test_only_the_hole_is_written_and_it_is_never_read(shape):
 
 
 def test_every_value_comes_from_known_pixels():
-    """Neither the hole nor a second one that is left to the guide is a source, nor what is beyond the edge."""
+    """Neither the hole, nor a second one that is left to the guide, nor what is beyond the edge is taken."""
     rng = np.random.default_rng(1)
     image = rng.integers(100, 140, (120, 130, 3), dtype=np.uint8)
     wide, thin = disc(120, 130, 30), np.zeros((120, 130), bool)
