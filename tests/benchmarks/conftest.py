@@ -30,8 +30,20 @@ def ablation() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def comparison() -> Iterator[ModuleType]:
+    with imported("comparison") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
 def decoding() -> Iterator[ModuleType]:
     with imported("decoding") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def picture() -> Iterator[ModuleType]:
+    with imported("make_readme_picture") as module:
         yield module
 
 
