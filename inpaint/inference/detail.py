@@ -80,6 +80,7 @@ def add_detail(
         where there is no patch to take. Equal arguments give equal bits, on any number of threads.
     """
     report = progress or (lambda fraction: None)
+    mask = mask.view(np.uint8) != 0  # a True of NumPy is any byte but 0, and OpenCV counts them
     result = np.where(mask[..., None], guide, image)
     wide = _wide(mask)
     jobs, groups = plan(wide)

@@ -139,7 +139,8 @@ class Inpainter:
         if count > 1 and self.detail == "none":
             raise ValueError('detail="none" has one fill of a hole; ask for one, or for detail="photo"')
         report = progress or (lambda fraction: None)
-        mask = grown(mask, grow)
+        # NumPy takes any byte but 0 for True, and OpenCV counts them: from here on True is 1.
+        mask = grown(mask.view(np.uint8) != 0, grow)
         share = 1.0 if self.detail == "none" else 1 / (1 + count)
         guide = self._fill(image, mask, lambda fraction: report(share * fraction))
         if self.detail == "none":
