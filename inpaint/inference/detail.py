@@ -107,6 +107,8 @@ def add_detail(
         where there is no patch to take. Equal arguments give equal bits, on any number of threads.
     """
     report = progress or (lambda fraction: None)
+    # The operators read memory row by row; NumPy keeps other layouts through most of what is done here.
+    image, guide, mask = (np.ascontiguousarray(given) for given in (image, guide, mask))
     result = np.where(mask[..., None], guide, image)
     wide = _wide(mask)
     jobs, groups = plan(wide)
