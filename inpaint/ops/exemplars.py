@@ -382,9 +382,14 @@ def _no_trace(*arguments: Any) -> Any:
     )
 
 
+def _no_gradient(ctx: Any, *grads: Tensor) -> Any:
+    raise NotImplementedError("inpaint: the exemplar operators have no gradient")
+
+
 def _register() -> None:
     for name in ("exemplar_search", "exemplar_vote"):
         torch.library.register_fake(f"inpaint::{name}", _no_trace)
+        torch.library.register_autograd(f"inpaint::{name}", _no_gradient)
 
 
 if functional.implementation("cpu") == "compiled":

@@ -654,6 +654,14 @@ def test_tensors_without_numbers_are_refused() -> None:
 
 
 @needs_compiled
+def test_a_gradient_is_refused() -> None:
+    case = vote_case(SHAPE, SOURCE)
+    votes = call(exemplar_vote, case | {"weights": case["weights"].requires_grad_()})
+    with pytest.raises(NotImplementedError, match="no gradient"):
+        votes.sum().backward()
+
+
+@needs_compiled
 def test_they_are_no_part_of_a_traced_graph() -> None:
     """A compiled function stops for them and goes on, unless it has to be one graph."""
     case = vote_case(SHAPE, SOURCE)
