@@ -8,7 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
+#include <sstream>
+#include <string>
 #include <vector>
 
 namespace inpaint::cpu {
@@ -17,28 +20,93 @@ namespace {
 constexpr int32_t kNone = -1;
 constexpr int32_t kWorst = std::numeric_limits<int32_t>::max();
 constexpr int64_t kGrain = 256; // positions below which another thread is not worth its start
+constexpr int64_t kMostRadius = 15;
+// Bytes of a patch: the sum of so many squared differences is below 2^30, the cost that forbids a source.
+constexpr int64_t kMostBytes = (int64_t{1} << 30) / (255 * 255);
+constexpr int64_t kAny = -1; // a size that is not asked for
 
-void check_bytes(const char* op, const char* name, const Tensor& t, int64_t height, int64_t width) {
-  if (t.scalar_type() != ScalarType::Byte || t.dim() != 3 || !t.is_contiguous() || t.size(0) != height ||
-      t.size(1) != width || t.size(2) < 1)
-    fail(op, ": ", name, " must be contiguous uint8 [", height, ", ", width, ", C], got ", shape_of(t));
+const char* name_of(ScalarType dtype) {
+  if (dtype == ScalarType::Byte) return "uint8";
+  if (dtype == ScalarType::Int) return "int32";
+  return dtype == ScalarType::Bool ? "bool" : "float32";
 }
 
-void check_plane(const char* op, const char* name, const Tensor& t, ScalarType dtype, int64_t h, int64_t w) {
-  if (t.scalar_type() != dtype || t.dim() != 2 || !t.is_contiguous() || t.size(0) != h || t.size(1) != w)
-    fail(op, ": ", name, " must be contiguous [", h, ", ", w, "] of its type, got ", shape_of(t));
+void check_tensor(
+    const char* op,
+    const char* name,
+    const Tensor& t,
+    ScalarType dtype,
+    std::initializer_list<int64_t> sizes) {
+  bool fits = t.scalar_type() == dtype && t.is_contiguous() && t.dim() == static_cast<int64_t>(sizes.size());
+  std::ostringstream wanted;
+  int64_t d = 0;
+  for (const int64_t size : sizes) {
+    wanted << (d ? ", " : "") << (size == kAny ? "*" : std::to_string(size));
+    fits = fits && (size == kAny || t.size(d) == size);
+    ++d;
+  }
+  if (fits) return;
+  const char* flaw = t.scalar_type() != dtype ? " of another type" : t.is_contiguous() ? "" : " with gaps";
+  fail(
+      op,
+      ": ",
+      name,
+      " must be contiguous ",
+      name_of(dtype),
+      " [",
+      wanted.str(),
+      "], got ",
+      shape_of(t),
+      flaw);
 }
 
-// Positions and fields are indices into memory, so none may be out of range.
-void check_indices(const char* op, const char* name, const Tensor& t, int64_t lowest, int64_t end) {
-  if (t.scalar_type() != ScalarType::Int || !t.is_contiguous()) fail(op, ": ", name, " must be int32");
+// Positions and fields are indices into memory, and a negative cost would pass for a good one: none may be
+// out of range.
+void check_range(const char* op, const char* name, const Tensor& t, int64_t lowest, int64_t end) {
   const int32_t* values = t.const_data_ptr<int32_t>();
-  for (int64_t i = 0; i < t.numel(); ++i)
-    if (values[i] < lowest || values[i] >= end)
-      fail(op, ": ", name, " must lie in [", lowest, ", ", end, "), got ", values[i]);
+  int32_t least = kWorst, most = std::numeric_limits<int32_t>::min();
+  for (int64_t i = 0, n = t.numel(); i < n; ++i) {
+    least = std::min(least, values[i]);
+    most = std::max(most, values[i]);
+  }
+  if (t.numel() > 0 && (least < lowest || most >= end))
+    fail(op, ": ", name, " must lie in [", lowest, ", ", end, "), got ", least < lowest ? least : most);
 }
 
-// The sum of squared differences of two rows of bytes. The common lengths are known to the compiler.
+void check_radius(const char* op, int64_t radius) {
+  if (radius < 0 || radius > kMostRadius)
+    fail(op, ": radius must lie between 0 and ", kMostRadius, ", got ", radius);
+}
+
+void check_pixels(const char* op, int64_t height, int64_t width) {
+  if (height * width >= kWorst) fail(op, ": pictures must have fewer than 2^31 - 1 pixels");
+}
+
+// Checks a target picture and the source picture that its patches are compared with.
+void check_pictures(
+    const char* op,
+    const char* name,
+    const Tensor& target,
+    const char* source_name,
+    const Tensor& source,
+    const Tensor& field,
+    const Tensor& penalty,
+    int64_t radius) {
+  const int64_t side = 2 * radius + 1, margin = 2 * radius, most = kMostBytes / (side * side);
+  check_tensor(op, name, target, ScalarType::Byte, {field.size(0) + margin, field.size(1) + margin, kAny});
+  const int64_t channels = target.size(2);
+  if (channels < 1 || channels > most)
+    fail(op, ": ", name, " must have 1 to ", most, " channels at radius ", radius, ", got ", channels);
+  check_tensor(
+      op,
+      source_name,
+      source,
+      ScalarType::Byte,
+      {penalty.size(0) + margin, penalty.size(1) + margin, channels});
+}
+
+// The sum of squared differences of two rows of bytes, below 2^30 by `kMostBytes`. The common lengths are
+// known to the compiler.
 template <int64_t N>
 int32_t row_cost(const uint8_t* a, const uint8_t* b, int64_t length) {
   const int64_t n = N > 0 ? N : length;
@@ -62,7 +130,8 @@ struct Patches {
   const uint8_t* at(int64_t y, int64_t x) const { return data + y * pitch + x * channels; }
 };
 
-// Adds up rows until the sum is no longer below `limit`, and returns the sum.
+// Adds rows to `sum` until it is no longer below `limit`, and returns it; all that is 2^31 - 1 or more is
+// one, a cost that is never taken.
 template <int64_t N>
 int32_t patch_cost(
     const Patches& a, const uint8_t* at, const Patches& b, const uint8_t* bt, int64_t sum, int64_t limit) {
@@ -123,13 +192,15 @@ struct Best {
     const int32_t theirs = search.field[y * search.width + x];
     if (theirs >= 0) consider(theirs / search.source_width - step.y, theirs % search.source_width - step.x);
   }
-  void refine() {
-    if (source < 0) return;
-    const int32_t centre = source;
-    const int64_t y = centre / search.source_width, x = centre % search.source_width;
+  // Returns whether there was a better one: where not, another time finds none either.
+  bool refine() {
+    if (source < 0) return false;
+    const int32_t before = source;
+    const int64_t y = source / search.source_width, x = source % search.source_width;
     for (int64_t dy = -1; dy <= 1; ++dy)
       for (int64_t dx = -1; dx <= 1; ++dx)
         if (dy || dx) consider(y + dy, x + dx);
+    return source != before;
   }
 };
 
@@ -139,13 +210,13 @@ Best find(const Search& search, int32_t position) {
   for (const Place& step : search.steps) best.consider_neighbour(step);
   for (const Place& offset : search.offsets)
     best.consider(best.target.y + offset.y, best.target.x + offset.x);
-  for (int64_t i = 0; i < search.refinements; ++i) best.refine();
+  for (int64_t i = 0; i < search.refinements && best.refine(); ++i) {
+  }
   return best;
 }
 
 std::vector<Place> places(const char* op, const char* name, const Tensor& t) {
-  if (t.scalar_type() != ScalarType::Int || t.dim() != 2 || t.size(1) != 2 || !t.is_contiguous())
-    fail(op, ": ", name, " must be contiguous int32 [K, 2], got ", shape_of(t));
+  check_tensor(op, name, t, ScalarType::Int, {kAny, 2});
   const int32_t* values = t.const_data_ptr<int32_t>();
   std::vector<Place> result(t.size(0));
   for (int64_t i = 0; i < t.size(0); ++i) result[i] = {values[2 * i], values[2 * i + 1]};
@@ -173,17 +244,18 @@ std::tuple<Tensor, Tensor> exemplar_search(
     int64_t radius,
     int64_t refinements) {
   const char* op = "exemplar_search";
-  if (radius < 0 || radius > 15) fail(op, ": radius must lie between 0 and 15, got ", radius);
-  if (field.dim() != 2 || penalty.dim() != 2) fail(op, ": field and penalty must have two dimensions");
+  check_radius(op, radius);
+  if (refinements < 0) fail(op, ": refinements must be at least 0, got ", refinements);
+  check_tensor(op, "field", field, ScalarType::Int, {kAny, kAny});
+  check_tensor(op, "penalty", penalty, ScalarType::Int, {kAny, kAny});
   const int64_t h = field.size(0), w = field.size(1), sh = penalty.size(0), sw = penalty.size(1);
-  if (h * w >= kWorst || sh * sw >= kWorst) fail(op, ": pictures must have fewer than 2^31 pixels");
-  check_bytes(op, "target", target, h + 2 * radius, w + 2 * radius);
-  check_bytes(op, "source", source, sh + 2 * radius, sw + 2 * radius);
-  if (target.size(2) != source.size(2)) fail(op, ": target and source must have the same channels");
-  check_plane(op, "penalty", penalty, ScalarType::Int, sh, sw);
-  check_plane(op, "field", field, ScalarType::Int, h, w);
-  check_indices(op, "positions", positions, 0, h * w);
-  check_indices(op, "field", field, kNone, sh * sw);
+  check_pixels(op, h, w);
+  check_pixels(op, sh, sw);
+  check_pictures(op, "target", target, "source", source, field, penalty, radius);
+  check_tensor(op, "positions", positions, ScalarType::Int, {kAny});
+  check_range(op, "positions", positions, 0, h * w);
+  check_range(op, "field", field, kNone, sh * sw);
+  check_range(op, "penalty", penalty, 0, int64_t{kWorst} + 1);
   Search search{h, w, sh, sw, refinements};
   search.target = Patches::of(target, radius);
   search.source = Patches::of(source, radius);
@@ -192,12 +264,12 @@ std::tuple<Tensor, Tensor> exemplar_search(
   search.guide_weight = nullptr;
   search.steps = places(op, "steps", steps);
   search.offsets = places(op, "offsets", offsets);
-  if (guide_weight) {
-    if (!guide_target || !guide_source) fail(op, ": guide_weight needs guide_target and guide_source");
-    check_bytes(op, "guide_target", *guide_target, h + 2 * radius, w + 2 * radius);
-    check_bytes(op, "guide_source", *guide_source, sh + 2 * radius, sw + 2 * radius);
-    if (guide_target->size(2) != guide_source->size(2)) fail(op, ": the guides must have the same channels");
-    check_plane(op, "guide_weight", *guide_weight, ScalarType::Int, h, w);
+  if (guide_target || guide_source || guide_weight) {
+    if (!guide_target || !guide_source || !guide_weight)
+      fail(op, ": guide_target, guide_source and guide_weight go together");
+    check_pictures(op, "guide_target", *guide_target, "guide_source", *guide_source, field, penalty, radius);
+    check_tensor(op, "guide_weight", *guide_weight, ScalarType::Int, {h, w});
+    check_range(op, "guide_weight", *guide_weight, 0, int64_t{kWorst} + 1);
     search.guide_target = Patches::of(*guide_target, radius);
     search.guide_source = Patches::of(*guide_source, radius);
     search.guide_weight = guide_weight->const_data_ptr<int32_t>();
@@ -270,16 +342,17 @@ std::array<float, 3> best_vote(const Vote& vote, int32_t position) {
 Tensor exemplar_vote(
     Tensor colours, Tensor known, Tensor field, Tensor weights, Tensor positions, int64_t radius, bool best) {
   const char* op = "exemplar_vote";
-  if (radius < 0) fail(op, ": radius must be at least 0, got ", radius);
-  if (field.dim() != 2 || known.dim() != 2) fail(op, ": field and known must have two dimensions");
+  check_radius(op, radius);
+  check_tensor(op, "field", field, ScalarType::Int, {kAny, kAny});
+  check_tensor(op, "known", known, ScalarType::Bool, {kAny, kAny});
   const int64_t h = field.size(0), w = field.size(1), sh = known.size(0), sw = known.size(1);
-  check_bytes(op, "colours", colours, sh, sw);
-  if (colours.size(2) != 3) fail(op, ": colours must have three channels, got ", colours.size(2));
-  check_plane(op, "known", known, ScalarType::Bool, sh, sw);
-  check_plane(op, "field", field, ScalarType::Int, h, w);
-  check_plane(op, "weights", weights, ScalarType::Float, h, w);
-  check_indices(op, "positions", positions, 0, h * w);
-  check_indices(op, "field", field, kNone, sh * sw);
+  check_pixels(op, h, w);
+  check_pixels(op, sh, sw);
+  check_tensor(op, "colours", colours, ScalarType::Byte, {sh, sw, 3});
+  check_tensor(op, "weights", weights, ScalarType::Float, {h, w});
+  check_tensor(op, "positions", positions, ScalarType::Int, {kAny});
+  check_range(op, "positions", positions, 0, h * w);
+  check_range(op, "field", field, kNone, sh * sw);
   const Vote vote{
       h,
       w,

@@ -27,6 +27,7 @@ from inpaint.inference.plan import Box, bounding_box, plan
 from inpaint.inference.scales import to_uint8
 from inpaint.inference.synthesis import (
     GUIDE_BLUR,
+    LOW_BAND_SIDE,
     Found,
     Level,
     blurred,
@@ -80,6 +81,8 @@ def add_detail(
         where there is no patch to take. Equal arguments give equal bits, on any number of threads.
     """
     report = progress or (lambda fraction: None)
+    # The operators read memory row by row; NumPy keeps other layouts through most of what is done here.
+    image, guide, mask = (np.ascontiguousarray(given) for given in (image, guide, mask))
     mask = mask.view(np.uint8) != 0  # a True of NumPy is any byte but 0, and OpenCV counts them
     result = np.where(mask[..., None], guide, image)
     wide = _wide(mask)
@@ -144,7 +147,8 @@ def _synthesise(
             if level.hole.size > WINDOW_PIXELS:
                 found = found and copy_level(level, found)
             else:
-                found = search_level(level, found, number, seed, last) or found
+                unsure = levels[0].side > LOW_BAND_SIDE
+                found = search_level(level, found, number, seed, last, unsure) or found
         advance((number + 1) / (len(levels) + 1))
     if found is None or found.picture.shape != image.shape:
         return None

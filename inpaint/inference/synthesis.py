@@ -47,10 +47,6 @@ _FARTHEST = 24.0  # up to here
 _GOOD_SHARE = 0.1  # the share of patches that set the scale of a good match
 _SEAM_BLUR = 1.0  # below it the mean of the patches holds, above it the best patch
 _OVERUSE = 0.5  # the cost of each use of a source beyond the first, in costs of a good match
-_DISPLACE = 46
-_EXHAUST = False
-_REACH = 3
-_FAR = 3 * 100.0**2
 _SEED_COST = 150  # squared difference of a pixel by which a seed may set two sources apart
 _BAND_ROWS = 256  # of a level that is too large to be searched
 _MOST_COMPARISONS = 400_000_000  # of places, in the search that a field begins with
@@ -167,10 +163,14 @@ def confidence_of(level: Level, smooth: np.ndarray) -> np.ndarray:
     return confidence / (1 + (depth / _TRUSTED_DEPTH) ** 2)
 
 
-def search_level(level: Level, coarser: Found | None, number: int, seed: int, last: bool) -> Found | None:
+def search_level(
+    level: Level, coarser: Found | None, number: int, seed: int, last: bool, unsure: bool
+) -> Found | None:
     """Alternate between search and vote at one level, the `number`-th from the coarsest.
 
-    Returns None where no source is allowed.
+    `last` says that it is the finest, `unsure` that the guide was made from a shrunk window: then a field
+    begins from displaced pieces of the photo (`_displaced`), and not from the guide's colours. Returns None
+    where no source is allowed.
     """
     height, width = level.hole.shape
     penalty = _penalty(level, seed if number < _SEEDED else 0)
@@ -202,12 +202,13 @@ def search_level(level: Level, coarser: Found | None, number: int, seed: int, la
     near = _NEAR_RIM ** -np.minimum(
         cv2.distanceTransform(level.own.view(np.uint8), cv2.DIST_L2, 5).reshape(-1)[positions], _FARTHEST
     )
-    if coarser is None and level.side < _DISPLACE and guides is not None:
-        shifted = _displaced(level, smooth, weight, texture, penalty)
-        field.reshape(-1)[positions] = shifted.reshape(-1)[positions]
-        told = shifted.reshape(-1)[pixels]
-        picture.reshape(-1, 3)[pixels[told >= 0]] = level.colours.reshape(-1, 3)[told[told >= 0]]
-        if not _EXHAUST: offsets = None
+    if coarser is None and unsure and guides is not None:
+        offsets = None
+        displaced = _displaced(level, smooth, weight, texture, penalty)
+        field.reshape(-1)[positions] = displaced.reshape(-1)[positions]
+        sources = displaced.reshape(-1)[pixels]
+        told = sources >= 0
+        picture.reshape(-1, 3)[pixels[told]] = level.colours.reshape(-1, 3)[sources[told]]
     rounds = _ROUNDS[number] if number < len(_ROUNDS) else 1
     good = 0.0
     for count in range(rounds):
@@ -274,38 +275,42 @@ def _penalty(level: Level, seed: int) -> np.ndarray:
 def _displaced(
     level: Level, smooth: np.ndarray, weight: np.ndarray, texture: np.ndarray, penalty: np.ndarray
 ) -> np.ndarray:
-    """Return a field of few displacements, int32 h×w, that does not look at the guide's own detail."""
+    """Return the best displacement of every patch as a field, int32 h×w, -1 where there is none.
+
+    What is compared is the colours where the target is known, and in its hole the guide's blurred colours and
+    the texture alone: a patch of the guide as it is would be most like the flattest patch of the photo.
+    """
     height, width = level.hole.shape
-    colours, tex = level.colours.astype(np.float32), texture.astype(np.float32)
+    side = 2 * RADIUS + 1
+    colours, textures = level.colours.astype(np.float32), texture.astype(np.float32)
     share = weight.astype(np.float32) / 256
-    beside = _dilated(level.own, _REACH)
-    best = np.full((height, width), np.inf, np.float32)
-    field = np.full((height, width), -1, np.int32)
+    targets = _dilated(level.own, RADIUS)
     index = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    side = 2 * _REACH + 1
-    for down in range(-height + 4, height - 3, 2):
-        for right in range(-width + 4, width - 3, 2):
-            rows = slice(max(0, -down), height - max(0, down))
-            columns = slice(max(0, -right), width - max(0, right))
-            from_rows = slice(rows.start + down, rows.stop + down)
-            from_columns = slice(columns.start + right, columns.stop + right)
-            t, s = (rows, columns), (from_rows, from_columns)
-            if not beside[t].any():
+    lowest = np.full((height, width), np.inf, np.float32)
+    field = np.full((height, width), -1, np.int32)
+    reach = RADIUS + 1  # no patch is displaced onto the edge
+    for down in range(reach - height, height - reach + 1):
+        for right in range(reach - width, width - reach + 1):
+            rows, columns = _overlap(down, height), _overlap(right, width)
+            if not targets[rows[0], columns[0]].any():
                 continue
-            cost = np.full((height, width), _FAR, np.float32)
-            of_colours = ((colours[s] - colours[t]) ** 2).sum(axis=2)
-            of_guide = ((smooth[s] - smooth[t]) ** 2).sum(axis=2) * share[t]
-            inner = np.where(level.hole[t], of_guide, of_colours) + (tex[s] - tex[t]) ** 2
-            cost[t] = np.where(level.hole[s], _FAR, inner)
-            cost = cv2.boxFilter(cost, -1, (side, side), borderType=cv2.BORDER_REFLECT_101)
-            cost[t] += penalty[s] / 49
-            better = np.zeros_like(level.hole)
-            better[t] = (cost[t] < best[t]) & (penalty[s] < FORBIDDEN)
-            best[better] = cost[better]
-            moved = np.full((height, width), -1, np.int32)
-            moved[t] = index[s]
-            field[better] = moved[better]
+            t, s = (rows[0], columns[0]), (rows[1], columns[1])
+            difference = np.where(
+                level.hole[t],
+                share[t] * ((smooth[s] - smooth[t]) ** 2).sum(axis=2),
+                ((colours[s] - colours[t]) ** 2).sum(axis=2),
+            )
+            difference += (textures[s] - textures[t]) ** 2
+            cost = cv2.boxFilter(difference, -1, (side, side), normalize=False) + penalty[s]
+            better = targets[t] & (cost < lowest[t]) & (penalty[s] < FORBIDDEN)
+            lowest[t][better] = cost[better]
+            field[t][better] = index[s][better]
     return field
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """Return the places along an axis that a shift keeps inside, and where it takes them."""
+    return slice(max(0, -shift), size - max(0, shift)), slice(max(0, shift), size + min(0, shift))
 
 
 def _overuse(field: np.ndarray, cost: float) -> np.ndarray:

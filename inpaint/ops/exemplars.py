@@ -8,6 +8,7 @@ Compiled for the CPU; the plain-PyTorch twins give the same field and costs to t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,10 +17,13 @@ from torch import Tensor
 from . import functional
 
 FORBIDDEN = 2**30
-"""A penalty that no patch cost reaches: sources with it are never taken while there is another."""
+"""A penalty that no difference of patches reaches: sources with it are never taken while there is one whose
+penalty, and guide's term, are small beside it."""
 
 _WORST = 2**31 - 1
-_CHUNK = 4096  # positions that the twin works on at once: their patches are held in memory
+_MOST_RADIUS = 15
+_MOST_BYTES = FORBIDDEN // 255**2  # of a patch, so that the sum of its squared differences stays below
+_CHUNK_BYTES = 2**20  # of the patches that the twin compares at once: it takes many times as much memory
 
 
 def exemplar_search(
@@ -43,26 +47,29 @@ def exemplar_search(
 
         penalty[s] + Σ (target − source)² + ⌊weight[t]·Σ (guide target − guide source)² / 256⌋
 
-    over patches of (2·radius + 1)² pixels.
+    over patches of (2·radius + 1)² pixels. A source that costs 2³¹ − 1 or more is not taken.
+
+    All tensors are contiguous, in the CPU's memory.
 
     Args:
-        target: uint8 [H + 2·radius, W + 2·radius, C], the picture with its margin.
+        target: uint8 [H + 2·radius, W + 2·radius, C], the picture with its margin. At most 16512 bytes, C of
+            each pixel, in a patch: their difference stays below `FORBIDDEN`.
         source: uint8 [h + 2·radius, w + 2·radius, C].
         penalty: int32 [h, w], what a source costs beforehand; at least 0.
-        positions: int32 [M], indices y·W + x of the target pixels to be searched for.
+        positions: int32 [M], indices y·W + x of the target pixels to be searched for, each once.
         field: int32 [H, W], indices of source pixels; -1 where there is none.
         guides: guide target and guide source, uint8 as target and source are but with channels of their own,
-            and the weight of their difference in 256ths, int32 [H, W].
+            and the weight of their difference in 256ths, int32 [H, W]; at least 0.
         steps: int32 [K, 2], rows down and columns right.
         offsets: int32 [K, 2].
         radius: 0 to 15.
         refinements: at least 0.
 
     Returns:
-        field and cost, int32 [H, W]; -1 and 2³¹ − 1 at all other pixels, and where no candidate was inside.
+        field and cost, int32 [H, W]; -1 and 2³¹ − 1 at all other pixels, and where no candidate was taken.
 
     Raises:
-        RuntimeError: a type, shape or index does not fit.
+        RuntimeError: a type, shape, index or number does not fit.
     """
     none = torch.empty((0, 2), dtype=torch.int32)
     steps, offsets = none if steps is None else steps, none if offsets is None else offsets
@@ -99,17 +106,19 @@ def exemplar_vote(
 ) -> Tensor:
     """What the patches over each position say about its colour: their mean, or the one of most weight.
 
+    All tensors are contiguous, in the CPU's memory.
+
     Args:
         colours: uint8 [h, w, 3], the source.
         known: bool [h, w]; source pixels that are not known have no vote.
         field: int32 [H, W], the source pixel of each target patch's centre; -1 where there is no patch.
-        weights: float32 [H, W], of each patch; any numbers if `best`, else at least 0.
-        positions: int32 [M].
-        radius: of the patches.
+        weights: float32 [H, W], of each patch; any numbers but NaN if `best`, else finite and at least 0.
+        positions: int32 [M], indices y·W + x of target pixels.
+        radius: of the patches, 0 to 15.
         best: take the vote of most weight, the first of equals in row-major order of the patches.
 
     Returns:
-        float32 [M, 3] in [0, 255]; -1 where there is no vote.
+        float32 [M, 3] in [0, 255]; -1 where there is no vote, or for the mean none that weighs anything.
 
     Raises:
         RuntimeError: a type, shape or index does not fit.
@@ -136,15 +145,22 @@ def exemplar_search_twin(
     refinements: int,
 ) -> tuple[Tensor, Tensor]:
     """`exemplar_search` in plain PyTorch."""
+    _check_search(target, source, penalty, positions, field, guides, steps, offsets, radius, refinements)
     found, costs = torch.full_like(field, -1), torch.full_like(field, _WORST)
-    for wanted in positions.long().split(_CHUNK):
+    if not penalty.numel():
+        return found, costs
+    chunk = max(1, _CHUNK_BYTES // ((2 * radius + 1) ** 2 * target.shape[2]))
+    for wanted in positions.long().split(chunk):
         best = _Best(target, source, penalty, wanted, field.shape[1], guides, radius)
         for step in torch.cat([steps.new_zeros(1, 2), steps]).long():
             best.consider_neighbours(field, step)
         for offset in offsets.long():
             best.consider(best.rows + offset[0], best.columns + offset[1])
         for _ in range(refinements):
+            before = best.source
             best.refine()
+            if torch.equal(best.source, before):
+                break
         found.view(-1)[wanted], costs.view(-1)[wanted] = best.source.int(), best.cost.int()
     return found, costs
 
@@ -229,6 +245,9 @@ def exemplar_vote_twin(
     best: bool,
 ) -> Tensor:
     """`exemplar_vote` in plain PyTorch."""
+    _check_vote(colours, known, field, weights, positions, radius)
+    if not known.numel() or not positions.numel():
+        return torch.full((len(positions), 3), -1.0)
     height, width = field.shape
     rows, columns = positions.long() // width, positions.long() % width
     sums = torch.zeros(len(rows), 3, dtype=torch.float64)
@@ -261,6 +280,98 @@ def exemplar_vote_twin(
 
 
 # ----------------------------------------------------------------------------------------------------------
+# What csrc/cpu/exemplars.cpp checks, in the same words
+
+
+def _check_search(
+    target: Tensor,
+    source: Tensor,
+    penalty: Tensor,
+    positions: Tensor,
+    field: Tensor,
+    guides: tuple[Tensor, Tensor, Tensor] | None,
+    steps: Tensor,
+    offsets: Tensor,
+    radius: int,
+    refinements: int,
+) -> None:
+    op = "exemplar_search"
+    _check_radius(op, radius)
+    if refinements < 0:
+        raise RuntimeError(f"{op}: refinements must be at least 0, got {refinements}")
+    _check_tensor(op, "field", field, torch.int32, (None, None))
+    _check_tensor(op, "penalty", penalty, torch.int32, (None, None))
+    _check_pictures(op, "target", target, "source", source, field, penalty, radius)
+    _check_tensor(op, "positions", positions, torch.int32, (None,))
+    _check_range(op, "positions", positions, 0, field.numel())
+    _check_range(op, "field", field, -1, penalty.numel())
+    _check_range(op, "penalty", penalty, 0, 2**31)
+    _check_tensor(op, "steps", steps, torch.int32, (None, 2))
+    _check_tensor(op, "offsets", offsets, torch.int32, (None, 2))
+    if guides is not None:
+        _check_pictures(op, "guide_target", guides[0], "guide_source", guides[1], field, penalty, radius)
+        _check_tensor(op, "guide_weight", guides[2], torch.int32, field.shape)
+        _check_range(op, "guide_weight", guides[2], 0, 2**31)
+
+
+def _check_vote(
+    colours: Tensor, known: Tensor, field: Tensor, weights: Tensor, positions: Tensor, radius: int
+) -> None:
+    op = "exemplar_vote"
+    _check_radius(op, radius)
+    _check_tensor(op, "field", field, torch.int32, (None, None))
+    _check_tensor(op, "known", known, torch.bool, (None, None))
+    _check_tensor(op, "colours", colours, torch.uint8, (*known.shape, 3))
+    _check_tensor(op, "weights", weights, torch.float32, field.shape)
+    _check_tensor(op, "positions", positions, torch.int32, (None,))
+    _check_range(op, "positions", positions, 0, field.numel())
+    _check_range(op, "field", field, -1, known.numel())
+
+
+def _check_tensor(op: str, name: str, t: Tensor, dtype: torch.dtype, sizes: Sequence[int | None]) -> None:
+    fits = len(sizes) == t.dim() and all(b in (None, a) for a, b in zip(t.shape, sizes, strict=True))
+    if t.dtype == dtype and t.is_contiguous() and fits:
+        return
+    flaw = " of another type" if t.dtype != dtype else "" if t.is_contiguous() else " with gaps"
+    wanted = ", ".join("*" if size is None else str(size) for size in sizes)
+    kind = str(dtype).removeprefix("torch.")
+    raise RuntimeError(f"{op}: {name} must be contiguous {kind} [{wanted}], got {list(t.shape)}{flaw}")
+
+
+def _check_range(op: str, name: str, t: Tensor, lowest: int, end: int) -> None:
+    if t.numel():
+        least, most = (int(value) for value in torch.aminmax(t))
+        if least < lowest or most >= end:
+            got = least if least < lowest else most
+            raise RuntimeError(f"{op}: {name} must lie in [{lowest}, {end}), got {got}")
+
+
+def _check_radius(op: str, radius: int) -> None:
+    if not 0 <= radius <= _MOST_RADIUS:
+        raise RuntimeError(f"{op}: radius must lie between 0 and {_MOST_RADIUS}, got {radius}")
+
+
+def _check_pictures(
+    op: str,
+    name: str,
+    target: Tensor,
+    source_name: str,
+    source: Tensor,
+    field: Tensor,
+    penalty: Tensor,
+    radius: int,
+) -> None:
+    def padded(plane: Tensor) -> tuple[int, ...]:
+        return tuple(side + 2 * radius for side in plane.shape)
+
+    _check_tensor(op, name, target, torch.uint8, (*padded(field), None))
+    channels, most = target.shape[2], _MOST_BYTES // (2 * radius + 1) ** 2
+    if not 1 <= channels <= most:
+        raise RuntimeError(f"{op}: {name} must have 1 to {most} channels at radius {radius}, got {channels}")
+    _check_tensor(op, source_name, source, torch.uint8, (*padded(penalty), channels))
+
+
+# ----------------------------------------------------------------------------------------------------------
 # What torch has to know
 
 
@@ -271,9 +382,14 @@ def _no_trace(*arguments: Any) -> Any:
     )
 
 
+def _no_gradient(ctx: Any, *grads: Tensor) -> Any:
+    raise NotImplementedError("inpaint: the exemplar operators have no gradient")
+
+
 def _register() -> None:
     for name in ("exemplar_search", "exemplar_vote"):
         torch.library.register_fake(f"inpaint::{name}", _no_trace)
+        torch.library.register_autograd(f"inpaint::{name}", _no_gradient)
 
 
 if functional.implementation("cpu") == "compiled":
