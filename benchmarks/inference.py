@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time the filling of one photo, the model already loaded.
+"""Time the filling of one photo, by the network alone and with the photo's detail, the model already loaded.
 
     python benchmarks/inference.py
     python benchmarks/inference.py --model pconv-carafe --threads 2 --output benchmarks/results/inference.md
@@ -24,7 +24,7 @@ from inpaint import Inpainter
 from inpaint.masks import generator_for, parse_recipe
 from inpaint.networks import PRESETS, build_network
 from inpaint.ops import implementation
-from inpaint.weights import WeightsError
+from inpaint.weights import WeightsError, find_model, load_weights
 
 
 def main() -> None:
@@ -46,12 +46,13 @@ def main() -> None:
 
     if arguments.network:
         torch.manual_seed(0)
-        fill = Inpainter(build_network(PRESETS[arguments.network]), device="cpu")
+        network = build_network(PRESETS[arguments.network])
     else:
         try:
-            fill = Inpainter.from_pretrained(arguments.model, device="cpu")
+            network, _ = load_weights(find_model(arguments.model))
         except WeightsError as error:
             parser.error(f"{error}; --network NAME measures fresh weights")
+    fills = {detail: Inpainter(network, "cpu", detail) for detail in ("none", "photo")}
     photo = skimage.data.astronaut()
     if not 1 <= arguments.size <= min(photo.shape[:2]):
         parser.error(f"--size must lie between 1 and {min(photo.shape[:2])}, got {arguments.size}")
@@ -59,22 +60,28 @@ def main() -> None:
     photo = np.ascontiguousarray(photo[first : first + arguments.size, first : first + arguments.size])
     mask = parse_recipe(arguments.masks)(generator_for(0, "astronaut"), arguments.size, arguments.size)
 
-    times = interleaved_times({"fill": lambda: fill(photo, mask)}, rounds=arguments.repeats, seconds=0)[
-        "fill"
-    ]
+    times = interleaved_times(
+        {detail: lambda fill=fill: fill(photo, mask) for detail, fill in fills.items()},
+        rounds=arguments.repeats,
+        seconds=0,
+    )
     name = f"{arguments.network}, fresh weights" if arguments.network else arguments.model
-    line = [
-        name,
-        f"{arguments.size}×{arguments.size}",
-        f"{mask.mean():.1%}",
-        f"{statistics.median(times):.3f}",
-        f"{min(times):.3f}",
-        f"{max(times):.3f}",
-        str(len(times)),
+    lines = [
+        [
+            name,
+            detail,
+            f"{arguments.size}×{arguments.size}",
+            f"{mask.mean():.1%}",
+            f"{statistics.median(seconds):.3f}",
+            f"{min(seconds):.3f}",
+            f"{max(seconds):.3f}",
+            str(len(seconds)),
+        ]
+        for detail, seconds in times.items()
     ]
-    columns = ["model", "photo", "hole", "median, s", "least, s", "most, s", "fills"]
+    columns = ["model", "detail", "photo", "hole", "median, s", "least, s", "most, s", "fills"]
     facts = {"operator": implementation("cpu")}
-    publish(report("Filling one photo", facts, [markdown_table(columns, [line])]), arguments.output)
+    publish(report("Filling one photo", facts, [markdown_table(columns, lines, left=2)]), arguments.output)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ def decoding() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def detail_parts() -> Iterator[ModuleType]:
+    with imported("detail_parts") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
 def picture() -> Iterator[ModuleType]:
     with imported("make_readme_picture") as module:
         yield module
