@@ -57,6 +57,8 @@ WORKING_BYTES = (112, 32)
 _LOW_BANDS = ((8.0, 0.5), (4.0, 1.0), (2.0, 1.0))
 _MOST_ADDED = 16.0  # grey levels; where guide and patches differ by more, a haze is all that it would give
 _SMOOTH = (1.0, 3.0)  # grey levels of texture below which the guide's own colours hold, and above which not
+_EDGES = (5.0, 10.0)  # grey levels of contrast below which a place has no edge, and above which it has
+_EDGE_BLUR = 5.0
 _GRAIN_BLUR = 1.5  # below it a smooth place is the guide's, above it the photo's grain
 
 
@@ -158,12 +160,12 @@ def _synthesise(
 def _with_low_bands(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
     """Put the guide's low frequencies back into a picture, uint8 H×W×3, as far as they can be trusted."""
     level = low_band_level(levels)
-    height, width = level.hole.shape
     guide = level.colours.astype(np.float32)
     own = level.own[..., None]
-    small = shrunk(picture, height, width).astype(np.float32)
+    small = shrunk(picture, *level.hole.shape).astype(np.float32)
     lacking = np.where(own, guide - small, np.float32(0))
     confidence = confidence_of(level, blurred(guide, GUIDE_BLUR))[..., None]
+    confidence = confidence * _without_edges(picture, levels)[..., None]
     added = np.zeros_like(lacking)
     for sigma, power in _LOW_BANDS:
         band = confidence**power * blurred(lacking, sigma)
@@ -188,13 +190,31 @@ def _with_grain(picture: np.ndarray, levels: list[Level], field: np.ndarray) -> 
     assert level.texture is not None  # the level is small enough to have one
     least, most = _SMOOTH
     share = np.clip((most - level.texture) / (most - least), 0, 1) * level.own
+    share = share * _without_edges(picture, levels)
     if not share.any():
         return picture
     hole = finest.own
     share = enlarged(share, hole.shape)[hole][:, None]
-    blurred = cv2.GaussianBlur(finest.colours, (0, 0), _GRAIN_BLUR / finest.scale).reshape(picture.shape)
+    low = cv2.GaussianBlur(finest.colours, (0, 0), _GRAIN_BLUR / finest.scale).reshape(picture.shape)
     source = field[hole]
-    grain = finest.colours.reshape(-1, 3)[source].astype(np.float32) - blurred.reshape(-1, 3)[source]
+    grain = finest.colours.reshape(-1, 3)[source].astype(np.float32) - low.reshape(-1, 3)[source]
     smooth = finest.colours[hole] + np.where(source[:, None] < 0, np.float32(0), grain)
     picture[hole] = to_uint8(share * smooth + (1 - share) * picture[hole])
     return picture
+
+
+def _without_edges(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
+    """Return, at the level of the low bands, 1 where a picture has no edges and 0 along strong ones.
+
+    The guide of a large window was made from a shrunk one. Its edges are soft, and their colours would stand
+    beside those of the patches as a halo. Other guides are as sharp as the picture: 1 everywhere.
+    """
+    level = low_band_level(levels)
+    if levels[0].side <= LOW_BAND_SIDE:
+        return np.ones(level.hole.shape, np.float32)
+    luma = cv2.cvtColor(shrunk(picture, *level.hole.shape), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    contrast = np.sqrt(blurred((luma - blurred(luma, _EDGE_BLUR)) ** 2, _EDGE_BLUR))
+    least, most = _EDGES
+    plain = np.clip((most - contrast) / (most - least), 0, 1)
+    side = 2 * int(_EDGE_BLUR) + 1
+    return blurred(cv2.erode(plain, np.ones((side, side), np.uint8)), _EDGE_BLUR / 2)

@@ -24,7 +24,7 @@ LOW_BAND_SIDE = 640
 """Longest side of the level at which low frequencies are put back: about the size that a network fills at."""
 
 # Longest side of the coarsest level, of a window up to LOW_BAND_SIDE, and of a larger one.
-_COARSEST = (90, 45)
+_COARSEST = (90, 64)
 _TEXTURE_SIDE = 1024  # longest side of a level at which the texture channel is compared
 
 # By level, from the coarsest: how much the guide counts beside the colours (0 from there on), and how many
