@@ -53,6 +53,9 @@ bounded: `WORKING_BYTES`."""
 WORKING_BYTES = (112, 32)
 """Bytes of working memory: per pixel that is searched (`WINDOW_PIXELS` at most), per pixel of the photo."""
 
+_STARTS = 2  # coarsest levels that a fill of a large window begins at, to choose from
+_CHOICE_SIDE = 360  # longest side of a level up to which they are followed
+
 # Blur of what is put back, and the power of the confidence in it.
 _LOW_BANDS = ((8.0, 0.5), (4.0, 1.0), (2.0, 1.0))
 _MOST_ADDED = 16.0  # grey levels; where guide and patches differ by more, a haze is all that it would give
@@ -142,19 +145,38 @@ def _synthesise(
 ) -> np.ndarray | None:
     """Fill the pixels `own` of one window; returns uint8 H×W×3, or None where there is no source."""
     levels = make_levels(np.where(hole[..., None], guide, image), hole, own)
-    found: Found | None = None
-    for number, level in enumerate(reversed(levels)):
+    unsure = levels[0].side > LOW_BAND_SIDE
+    coarse_to_fine = levels[::-1]
+    found, first = _best_start(coarse_to_fine, seed) if unsure else (None, 0)
+    for number, level in enumerate(coarse_to_fine[first:], first):
         if level.own.any():
-            last = level is levels[0]
             if level.hole.size > WINDOW_PIXELS:
                 found = found and copy_level(level, found)
             else:
-                unsure = levels[0].side > LOW_BAND_SIDE
-                found = search_level(level, found, number, seed, last, unsure) or found
+                found = search_level(level, found, number, seed, level is levels[0], unsure) or found
         advance((number + 1) / (len(levels) + 1))
     if found is None or found.picture.shape != image.shape:
         return None
     return _with_grain(_with_low_bands(found.picture, levels), levels, found.field)
+
+
+def _best_start(coarse_to_fine: list[Level], seed: int) -> tuple[Found | None, int]:
+    """Begin at each of the coarsest levels, and take the start whose patches fit best later on.
+
+    From far off a fence goes on as a fence, from nearer by a wall keeps its edge, and it is the cost of the
+    patches that tells which is wanted. Returns what was found, None without a source, and the level to go on
+    with.
+    """
+    stop = next(index for index, level in enumerate(coarse_to_fine) if level.side > _CHOICE_SIDE)
+    results = []
+    for start in range(min(_STARTS, stop)):
+        found: Found | None = None
+        for number, level in enumerate(coarse_to_fine[start:stop]):
+            if level.own.any():
+                found = search_level(level, found, number, seed, False, True) or found
+        if found is not None:
+            results.append(found)
+    return min(results, key=lambda found: found.cost, default=None), stop
 
 
 def _with_low_bands(picture: np.ndarray, levels: list[Level]) -> np.ndarray:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -24,7 +25,7 @@ LOW_BAND_SIDE = 640
 """Longest side of the level at which low frequencies are put back: about the size that a network fills at."""
 
 # Longest side of the coarsest level, of a window up to LOW_BAND_SIDE, and of a larger one.
-_COARSEST = (90, 64)
+_COARSEST = (90, 45)
 _TEXTURE_SIDE = 1024  # longest side of a level at which the texture channel is compared
 
 # By level, from the coarsest: how much the guide counts beside the colours (0 from there on), and how many
@@ -82,10 +83,17 @@ class Level:
 
 @dataclass
 class Found:
-    """What a level has found: the source of each patch, int32 h×w, and the picture, uint8 h×w×3."""
+    """What a level has found.
+
+    Attributes:
+        field: int32 h×w, the source of each patch, -1 where there is none.
+        picture: uint8 h×w×3.
+        cost: the mean of the patches'.
+    """
 
     field: np.ndarray
     picture: np.ndarray
+    cost: float = math.inf
 
 
 def make_levels(colours: np.ndarray, hole: np.ndarray, own: np.ndarray) -> list[Level]:
@@ -251,7 +259,7 @@ def search_level(
         picture.reshape(-1, 3)[pixels] = to_uint8(mean)
         likeness = np.log(near) - cost * 20 / (2 * good)
         _sharpen(picture, pixels, vote(likeness, best=True))
-    return Found(field, picture)
+    return Found(field, picture, float(cost[usable].mean()))
 
 
 def _penalty(level: Level, seed: int) -> np.ndarray:
