@@ -5,7 +5,8 @@
     inpaint run --image photos/ --mask masks/ --output filled/
     inpaint models
 
-Exit codes: 0 all done, 1 some photos failed (each is named, the others are done), 2 nothing was started.
+Exit codes: 0 all done, 1 some photos failed (each is named, the others are done), 2 nothing was started,
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

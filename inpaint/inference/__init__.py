@@ -1,4 +1,7 @@
-"""Photo + mask -> photo, at any size: the network's fill (`inpainter`, `plan`, `scales`)."""
+"""Photo + mask -> photo, at any size.
+
+The network's fill is in `inpainter`, `plan` and `scales`, the photo's texture in `detail` and `synthesis`.
+"""
 
 from inpaint.inference.inpainter import Inpainter
 

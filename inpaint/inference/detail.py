@@ -148,7 +148,7 @@ def _synthesise(
     unsure = levels[0].side > LOW_BAND_SIDE
     coarse_to_fine = levels[::-1]
     found, first = _best_start(coarse_to_fine, seed) if unsure else (None, 0)
-    for number, level in enumerate(coarse_to_fine[first:], first):
+    for number, level in enumerate(coarse_to_fine[first:], first if found is not None else 0):
         if level.own.any():
             if level.hole.size > WINDOW_PIXELS:
                 found = found and copy_level(level, found)
@@ -171,7 +171,7 @@ def _best_start(coarse_to_fine: list[Level], seed: int) -> tuple[Found | None, i
     results = []
     for start in range(min(_STARTS, stop)):
         found: Found | None = None
-        for number, level in enumerate(coarse_to_fine[start:stop]):
+        for number, level in enumerate(coarse_to_fine[start:stop], start):  # weights are those of the level
             if level.own.any():
                 found = search_level(level, found, number, seed, False, True) or found
         if found is not None:
@@ -228,8 +228,9 @@ def _with_grain(picture: np.ndarray, levels: list[Level], field: np.ndarray) -> 
 def _without_edges(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
     """Return, at the level of the low bands, 1 where a picture has no edges and 0 along strong ones.
 
-    The guide of a large window was made from a shrunk one. Its edges are soft, and their colours would stand
-    beside those of the patches as a halo. Other guides are as sharp as the picture: 1 everywhere.
+    The guide of a large window is often made from a shrunk one. Its edges are soft then, and their colours
+    would stand beside those of the patches as a halo. That of a small window is as sharp as the photo: 1
+    everywhere.
     """
     level = low_band_level(levels)
     if levels[0].side <= LOW_BAND_SIDE:

@@ -1,4 +1,4 @@
-"""Photo + mask -> photo, at any size.
+"""Photo + mask -> photo, at any size: the network's fill, and over it the photo's own texture (`detail`).
 
 A network sees a window of at most `plan.WORKING_SIZE` pixels a side, so the work is done near the holes.
 Every hole is given the largest scale, 1 at most, at which it can be filled:
@@ -138,20 +138,25 @@ class Inpainter:
             )
         if count > 1 and self.detail == "none":
             raise ValueError('detail="none" has one fill of a hole; ask for one, or for detail="photo"')
-        report = progress or (lambda fraction: None)
         # NumPy takes any byte but 0 for True, and OpenCV counts them: from here on True is 1.
-        mask = grown(mask.view(np.uint8) != 0, grow)
-        share = 1.0 if self.detail == "none" else 1 / (1 + count)
+        holes = grown(mask.view(np.uint8) != 0, grow)
+        return self._candidates(image, holes, range(seed, seed + count), progress or (lambda fraction: None))
+
+    def _candidates(
+        self, image: np.ndarray, mask: np.ndarray, seeds: range, report: Callable[[float], None]
+    ) -> Iterator[np.ndarray]:
+        """Yield the fill of each seed."""
+        share = 1.0 if self.detail == "none" else 1 / (1 + len(seeds))
         guide = self._fill(image, mask, lambda fraction: report(share * fraction))
         if self.detail == "none":
             yield guide
             return
-        for number in range(count):
+        for number, seed in enumerate(seeds, 1):
 
             def advance(fraction: float, number: int = number) -> None:
-                report((1 + number + fraction) * share)
+                report((number + fraction) * share)
 
-            yield add_detail(image, guide, mask, seed + number, progress=advance)
+            yield add_detail(image, guide, mask, seed, progress=advance)
 
     def _fill(self, image: np.ndarray, mask: np.ndarray, report: Callable[[float], None]) -> np.ndarray:
         """Return the photo with its holes filled by the network."""

@@ -26,6 +26,7 @@ LOW_BAND_SIDE = 640
 
 # Longest side of the coarsest level, of a window up to LOW_BAND_SIDE, and of a larger one.
 _COARSEST = (90, 45)
+_DISPLACED_SIDE = 90  # longest side of a level whose displacements are few enough to try them all
 _TEXTURE_SIDE = 1024  # longest side of a level at which the texture channel is compared
 
 # By level, from the coarsest: how much the guide counts beside the colours (0 from there on), and how many
@@ -176,8 +177,9 @@ def search_level(
 ) -> Found | None:
     """Alternate between search and vote at one level, the `number`-th from the coarsest.
 
-    `last` says that it is the finest, `unsure` that the guide was made from a shrunk window: then a field
-    begins from displaced pieces of the photo (`_displaced`), and not from the guide's colours. Returns None
+    `last` says that it is the finest, `unsure` that the window is so large that the guide may have been made
+    from a shrunk one: then a field begins from displaced pieces of the photo (`_displaced`), and not from the
+    guide's colours. Returns None
     where no source is allowed.
     """
     height, width = level.hole.shape
@@ -188,9 +190,7 @@ def search_level(
     pixels = _indices(level.own)
     picture = level.colours.copy()
     field, offsets = np.full((height, width), -1, np.int32), None
-    if coarser is None:
-        offsets = _offsets(height, width, len(positions))
-    else:
+    if coarser is not None:
         raised = cv2.resize(coarser.picture, (width, height), interpolation=cv2.INTER_CUBIC)
         picture[level.own] = raised[level.own]
         field.reshape(-1)[positions] = _raised(coarser.field, positions, width, (height, width))
@@ -210,13 +210,14 @@ def search_level(
     near = _NEAR_RIM ** -np.minimum(
         cv2.distanceTransform(level.own.view(np.uint8), cv2.DIST_L2, 5).reshape(-1)[positions], _FARTHEST
     )
-    if coarser is None and unsure and guides is not None:
-        offsets = None
+    if coarser is None and unsure and guides is not None and level.side <= _DISPLACED_SIDE:
         displaced = _displaced(level, smooth, weight, texture, penalty)
         field.reshape(-1)[positions] = displaced.reshape(-1)[positions]
         sources = displaced.reshape(-1)[pixels]
         told = sources >= 0
         picture.reshape(-1, 3)[pixels[told]] = level.colours.reshape(-1, 3)[sources[told]]
+    elif coarser is None:
+        offsets = _offsets(height, width, len(positions))
     rounds = _ROUNDS[number] if number < len(_ROUNDS) else 1
     good = 0.0
     for count in range(rounds):
@@ -332,10 +333,10 @@ def _overuse(field: np.ndarray, cost: float) -> np.ndarray:
 def _offsets(height: int, width: int, count: int) -> np.ndarray:
     """Return where a field begins to look, int32 [K, 2]: everywhere, if `count` targets allow it."""
     if height * width * count <= _MOST_COMPARISONS:
-        down, right = np.mgrid[1 - height : height, 1 - width : width]
+        down, right = np.mgrid[1 - height : height, 1 - width : width].astype(np.int32)
     else:
-        down, right = np.mgrid[-64:65:4, -64:65:4]
-    return np.stack([down.reshape(-1), right.reshape(-1)], axis=1).astype(np.int32)
+        down, right = np.mgrid[-64:65:4, -64:65:4].astype(np.int32)
+    return np.stack([down.reshape(-1), right.reshape(-1)], axis=1)
 
 
 def _raised(
