@@ -54,7 +54,7 @@ VARIANTS: Mapping[str, Mapping[tuple[Any, str], Any]] = {
     },
     "no texture channel": {(synthesis, "_TEXTURE_GAIN"): 0.0},
     "smooth places as all others": {(detail, "_SMOOTH"): (-2.0, -1.0)},
-    "means of patches alone": {(synthesis, "_sharpen"): lambda picture, pixels, best: None},
+    "means of patches alone": {(synthesis, "_sharpen"): lambda picture, own, best: None},
     "sources used without limit": {(synthesis, "_OVERUSE"): 0.0},
     "thin holes as all others": {(detail, "THIN"): 0.0},
 }
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the page there")
     arguments = parser.parse_args()
 
-    network = functools.lru_cache(1)(Inpainter.from_pretrained)(arguments.model, "cpu", detail="none")
+    network = Inpainter.from_pretrained(arguments.model, "cpu", detail="none")
     features = FeatureDistance.load(arguments.features, "cpu") if arguments.features else None
     methods: dict[str, Method] = {f"{arguments.model} alone": network}
     if find_spec("patchmatch"):

@@ -180,7 +180,7 @@ def _best_start(coarse_to_fine: list[Level], seed: int) -> tuple[Found | None, i
 
 
 def _with_low_bands(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
-    """Put the guide's low frequencies back into a picture, uint8 H×W×3, as far as they can be trusted."""
+    """Put the guide's low frequencies back into a picture, in place, as far as they can be trusted."""
     level = low_band_level(levels)
     guide = level.colours.astype(np.float32)
     own = level.own[..., None]
@@ -193,20 +193,19 @@ def _with_low_bands(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
         band = confidence**power * blurred(lacking, sigma)
         added += band
         lacking = np.where(own, lacking - band, np.float32(0))
-    result = picture
     hole = levels[0].own
     strongest = np.abs(added).max(axis=2, keepdims=True)
     added *= _MOST_ADDED / np.maximum(strongest, _MOST_ADDED)
     for channel in range(3):  # one at a time: a third of the memory
         values = picture[..., channel][hole] + enlarged(added[..., channel], hole.shape)[hole]
-        result[..., channel][hole] = to_uint8(values)
-    return result
+        picture[..., channel][hole] = to_uint8(values)
+    return picture
 
 
 def _with_grain(picture: np.ndarray, levels: list[Level], field: np.ndarray) -> np.ndarray:
-    """Make what is smooth, a sky or a wall, the guide's own colours with the grain of the known pixels.
+    """Make what is smooth, in place, the guide's own colours with the grain of the known pixels.
 
-    Patches of a gradient do not fit each other to the grey level, and nothing hides their seams.
+    A sky or a wall: patches of a gradient do not fit to the grey level, and nothing hides their seams.
     """
     level, finest = low_band_level(levels), levels[0]
     assert level.texture is not None  # the level is small enough to have one

@@ -179,8 +179,7 @@ def search_level(
 
     `last` says that it is the finest, `unsure` that the window is so large that the guide may have been made
     from a shrunk one: then a field begins from displaced pieces of the photo (`_displaced`), and not from the
-    guide's colours. Returns None
-    where no source is allowed.
+    guide's colours. Returns None where no source is allowed.
     """
     height, width = level.hole.shape
     penalty = _penalty(level, seed if number < _SEEDED else 0)
@@ -259,7 +258,7 @@ def search_level(
         mean = vote(near * np.exp(np.maximum(-cost * sharpness / (2 * good), -80)))
         picture.reshape(-1, 3)[pixels] = to_uint8(mean)
         likeness = np.log(near) - cost * 20 / (2 * good)
-        _sharpen(picture, pixels, vote(likeness, best=True))
+        _sharpen(picture, level.own, vote(likeness, best=True))
     return Found(field, picture, float(cost[usable].mean()))
 
 
@@ -371,20 +370,16 @@ def copy_level(level: Level, coarser: Found) -> Found:
     return Found(field, picture)
 
 
-def _sharpen(picture: np.ndarray, pixels: np.ndarray, best: np.ndarray) -> None:
-    """Give a picture, in place, the highest frequencies of the best patches.
+def _sharpen(picture: np.ndarray, own: np.ndarray, best: np.ndarray) -> None:
+    """Give the pixels `own` of a picture, in place, the highest frequencies of the best patches.
 
     The mean of the patches has no seams and little detail, the best patches have both: each is taken in its
     band (Burt and Adelson, A Multiresolution Spline with Application to Image Mosaics, 1983).
     """
-    height, width = picture.shape[:2]
-    hole = np.zeros((height, width), bool)
-    hole.reshape(-1)[pixels] = True
-    slices = bounding_box(hole).grown(8, height, width).slices
-    chosen = picture.copy()
-    chosen.reshape(-1, 3)[pixels] = to_uint8(best)
-    mean, sharp = picture[slices].astype(np.float32), chosen[slices].astype(np.float32)
-    hole = hole[slices]
+    slices = bounding_box(own).grown(8, *own.shape).slices
+    hole, mean = own[slices], picture[slices].astype(np.float32)
+    sharp = mean.copy()
+    sharp[hole] = to_uint8(best)
     picture[slices][hole] = to_uint8(blurred(mean - sharp, _SEAM_BLUR) + sharp)[hole]
 
 

@@ -63,7 +63,6 @@ def test_squares_stay_in_the_photo(comparison: ModuleType) -> None:
 
 @pytest.mark.skipif(not installed_models(), reason="no model is in this checkout")
 def test_page_and_sheets(photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("patchmatch")
     output = tmp_path / "large"
     words = ["--photos", photos, "--output", output, "--rounds", "1", "--threads", "1"]
     run = subprocess.run(

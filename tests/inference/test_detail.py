@@ -179,7 +179,7 @@ used = run(1200, 2000)
 searched, whole = detail.WORKING_BYTES
 print(used, searched * 200_000 + whole * 2_400_000)
 """
-    pytest.importorskip("resource")
+    pytest.importorskip("resource", reason="Windows has no such module")
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     used, bound = map(int, output.split())
     assert used < bound
