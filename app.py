@@ -43,7 +43,6 @@ from inpaint.images import (
     LOSSY_FORMATS,
     SUFFIXES,
     ImageError,
-    LimitError,
     Photo,
     encode_photo,
     read_mask,
@@ -874,7 +873,7 @@ def _build_evaluate_tab(model: gr.Dropdown, load: Load, limits: Limits, examples
         name: str,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for it)
     ) -> tuple[Any, ...]:
-        from inpaint.evaluation.baselines import harmonic, telea
+        from inpaint.evaluation.methods import harmonic, telea
 
         work, mask = _painted_photo(work, layers)
         # At the editor's size: to fill many megapixels by Telea and to score them would take minutes.
@@ -934,9 +933,7 @@ def _painted_photo(work: Work | None, layers: Sequence[str] | None) -> tuple[Wor
 
 def _reason(error: Exception) -> str:
     """Say why, for a message box: the boxes show HTML, and a visitor's file needs no name."""
-    # Nor has a visitor a say in the limits.
-    told = error.naming() if isinstance(error, LimitError) else str(error)
-    return html.escape(told.removeprefix("image: "))
+    return html.escape(error.reason if isinstance(error, ImageError) else str(error))
 
 
 def _load(load: Load, name: str, detail: Detail) -> Fill:

@@ -36,17 +36,17 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from inpaint.datasets import open_photos
-from inpaint.datasets.storage import is_url, source_label
 from inpaint.devices import choose_device
-from inpaint.evaluation.baselines import METHODS, resolve_method
 from inpaint.evaluation.export import Manifest, export_cases
 from inpaint.evaluation.fills import FillFolder, check_fills
+from inpaint.evaluation.methods import METHODS, resolve_method
 from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, evaluate
 from inpaint.evaluation.report import markdown, write_report
 from inpaint.evaluation.results import environment
-from inpaint.images import prepare_folder
+from inpaint.files import prepare_folder
 from inpaint.metrics import FeatureDistance, LpipsAlex, LpipsUnavailableError
 from inpaint.terminal import ArgumentParser, printable
+from inpaint.urls import is_url, source_label
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -76,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Imported only now: a wrong flag is answered sooner.
     import torch
 
-    from inpaint.training.checkpoint import CheckpointError
-    from inpaint.training.distributed import LostProcessError
-    from inpaint.training.output import OutputError
+    from inpaint.training.processes.world import LostProcessError
+    from inpaint.training.saving.checkpoint import CheckpointError
+    from inpaint.training.saving.folder import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
     told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)

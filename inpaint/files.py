@@ -1,14 +1,16 @@
-"""Files of unknown origin: which of them are files at all, and what killed runs leave of them."""
+"""Files: which names are files at all, whole-or-nothing writes, and the cache folder."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +65,64 @@ def _check_mode(mode: int) -> None:
         stat.S_IFBLK: "a device",
     }
     raise NotRegularError(f"is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
+
+
+def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file so that `path` holds either what it held before or all of `data`, whatever happens.
+
+    Args:
+        path: the file, in a folder that exists.
+        data: its bytes, or a function that writes them to a stream.
+
+    Raises:
+        OSError: the disk says no; `path` then holds what it held before.
+    """
+    partial = partial_path(path)
+    try:
+        with partial.open("xb") as stream:
+            lock(stream)
+            if callable(data):
+                data(stream)
+            else:
+                stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder and try to write there, before work whose results would be lost to it; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"can this be written?")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk: a renamed file can be lost in a power cut until then."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # Windows opens no folders, and a folder may be one that can be written and not listed
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: indexes of tars, the compiled operator.
+
+    It is `$INPAINT_CACHE_DIR`, else `$XDG_CACHE_HOME/inpaint`, else `~/.cache/inpaint`; it may not exist yet.
+    """
+    given = os.environ.get("INPAINT_CACHE_DIR")
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inpaint"
+    return folder.expanduser()
 
 
 def partial_path(path: Path) -> Path:

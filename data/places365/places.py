@@ -40,7 +40,8 @@ from torchvision.datasets.utils import calculate_md5, check_integrity, extract_a
 from tqdm import tqdm
 
 from inpaint.datasets import open_photos
-from inpaint.datasets.storage import expand_braces, expand_paths, is_url
+from inpaint.datasets.storage import expand_braces, expand_paths
+from inpaint.urls import is_url
 
 HERE = Path(__file__).parent
 COUNTS = {"train-standard": 1_803_460, "train-challenge": 8_026_628, "val": 36_500, "test": 328_500}

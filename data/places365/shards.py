@@ -20,7 +20,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet
-from inpaint.images import ImageError, decode_rgb, sync_folder, write_atomically
+from inpaint.files import sync_folder, write_atomically
+from inpaint.images import ImageError, decode_rgb
 
 
 @dataclass(frozen=True)
@@ -237,11 +238,10 @@ def _encoded(
     """Each photo as it is to be stored, in order, made by several threads a few at a time."""
 
     def encode(index: int) -> Encoded:
-        name = photos.names[index]
         try:
             return packing.encode(photos.read_bytes(index), members[index])
         except ImageError as error:
-            return ImageError(str(error).removeprefix(f"{name}: ").removeprefix("image: "))
+            return ImageError(error.reason)
 
     for start in range(0, len(indices), 256):
         for result in pool.map(encode, indices[start : start + 256]):

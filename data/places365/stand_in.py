@@ -16,7 +16,7 @@ from shards import add_member
 from torchvision.datasets import Places365
 from torchvision.datasets.utils import calculate_md5
 
-from inpaint.images import write_atomically
+from inpaint.files import write_atomically
 
 CLASSES = {"/a/airfield": 0, "/a/apartment_building/outdoor": 9, "/b/bedroom": 52, "/k/kitchen": 203}
 """Some of the 365 categories, and their numbers there."""

@@ -5,7 +5,9 @@
 """
 
 from .batches import Batch, TrainingBatches
-from .photos import DEFAULT_CACHE_BYTES, PhotoCache, PhotoSet, open_photos, open_photos_in_turn
+from .cache import DEFAULT_CACHE_BYTES, PhotoCache
+from .opening import open_photos
+from .photos import PhotoSet
 
 __all__ = [
     "DEFAULT_CACHE_BYTES",
@@ -14,5 +16,4 @@ __all__ = [
     "PhotoSet",
     "TrainingBatches",
     "open_photos",
-    "open_photos_in_turn",
 ]

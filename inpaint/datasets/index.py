@@ -1,9 +1,8 @@
 """Which photos a tar holds and where in it they lie: found once by its headers, kept small, and remembered.
 
 A tar has no table of contents. Reading the headers of 1.8 million members takes a minute or more, so what was
-found is written to a cache folder (`$INPAINT_CACHE_DIR`, else `$XDG_CACHE_HOME/inpaint`, else
-`~/.cache/inpaint`), from which restarts and the other processes of a run read it. The cache may be deleted at
-any time.
+found is written to `inpaint.files.cache_folder`, from which restarts and the other processes of a run read
+it. The cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import errno
 import hashlib
 import logging
 import os
-import secrets
 import tarfile
 import time
 from array import array
@@ -23,6 +21,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
+from inpaint.files import cache_folder, write_atomically
 from inpaint.images import SUFFIXES
 
 from .names import PathNames, PathNamesBuilder, repeated_names, smallest
@@ -264,13 +263,8 @@ def _last_of_each_name(names: PathNames, offsets: np.ndarray, sizes: np.ndarray,
 
 
 def _cache_file(key: str) -> Path:
-    # The operator's library lies in the same folder, under `ops`.
-    root = (
-        os.environ.get("INPAINT_CACHE_DIR")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inpaint"
-    )
     name = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
-    return Path(root).expanduser() / "tars" / f"{name}.npz"
+    return cache_folder() / "tars" / f"{name}.npz"
 
 
 def _load(path: Path, stamp: str) -> TarIndex | None:
@@ -301,14 +295,8 @@ def _save(path: Path, stamp: str, index: TarIndex) -> None:
         "sizes": index.sizes,
         **index.names.arrays(),
     }
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("xb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
     except OSError as error:
         logger.debug("the index of a tar was not kept in %s: %s", path, error)

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
 
 from inpaint.files import open_regular
+from inpaint.urls import source_label, without_secrets
 
 logger = logging.getLogger("inpaint.datasets")
 
 WAITS = (0.5, 2.0, 6.0)
-"""Seconds between the attempts to read from a URL. A store that is short of breath recovers in less; one that
-is gone should not hold up the run for long."""
+"""Seconds between the attempts to read from a URL. An overloaded store recovers in less; one that is gone
+should not hold up the run for long."""
 
 # What tells one version of an object from another. Stores call it by many names (over HTTP they are those of
 # the headers), and what they do not know is not there.
@@ -34,15 +34,26 @@ _VERSIONS = (
 _NO_RANGES = "the server does not serve ranges of bytes; put simplecache:: in front of the URL"
 _PATTERN = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_USER = re.compile(r"//([^/?#\s]*)@")
-# A query goes on to the next space; the quote, bracket or full stop that ends it belongs to the sentence.
-_QUERY = re.compile(r"""(?:(://[^\s?]*)\?|\?(?=[^\s=]+=))\S*?(?=['")\]>.,;:]*(?:\s|$))""")
-_SHORTEST_SECRET = 4  # characters; what is shorter would be found in every other word
-
 Result = TypeVar("Result")
 
 
-class LostError(OSError):
+class ShardError(OSError):
+    """A shard that cannot be read as it should.
+
+    Attributes:
+        reason: what is wrong.
+        name: the shard's label, with which `str(error)` begins.
+    """
+
+    def __init__(self, reason: str, name: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason, self.name = reason, name
+
+    def __reduce__(self) -> tuple[type[ShardError], tuple[str, str]]:
+        return type(self), (self.reason, self.name)
+
+
+class LostError(ShardError):
     """A shard that is not there, or cannot be reached any more: none of its photos can be read."""
 
 
@@ -84,7 +95,7 @@ class LocalFile:
             with open_regular(self.path) as stream:
                 return work(stream)
         except FileNotFoundError as error:
-            raise LostError(f"{self.label}: there is no such shard") from error
+            raise LostError("there is no such shard", self.label) from error
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset`, or fewer where it ends before; LostError if it is not there."""
@@ -130,7 +141,7 @@ class RemoteFile:
         """
         info = _patiently(self.url, lambda system, path: system.info(path))
         if info.get("size") is None:
-            raise OSError(f"{self.label}: the server does not say how large it is")
+            raise ShardError("the server does not say how large it is", self.label)
         told = [str(info[name]) for name in _VERSIONS if info.get(name)]
         # Another object may well be as large as this one.
         return int(info["size"]), " ".join([str(info["size"]), *told]) if told else ""
@@ -153,13 +164,8 @@ class RemoteFile:
         """
         data = _patiently(self.url, lambda system, path: system.cat_file(path, offset, offset + size))
         if len(data) > size:
-            raise OSError(f"{self.label}: {_NO_RANGES}")
+            raise ShardError(_NO_RANGES, self.label)
         return data
-
-
-def is_url(source: object) -> bool:
-    """Whether this is a URL for fsspec and not a path."""
-    return isinstance(source, str) and "://" in source
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -175,26 +181,6 @@ def file_system(url: str) -> tuple[Any, str]:
         raise ValueError(f"{source_label(url)}: {without_secrets(str(error), url)}") from _printable(
             error, url
         )
-
-
-def source_label(source: str | Path) -> str:
-    """What a source of photos may be called in messages and files: a path as it is, a URL without secrets."""
-    return _USER.sub("//", str(source).partition("?")[0]) if is_url(source) else str(source)
-
-
-def without_secrets(text: str, url: str) -> str:
-    """A text, such as an error's, without what is secret in this URL, or in any other URL that it tells."""
-    query = url.partition("?")[2]
-    users = _USER.findall(url)
-    values = [pair.partition("=")[2] for pair in query.split("&")]
-    secrets = {query, *values, *users, *(user.partition(":")[2] for user in users)}
-    secrets |= {unquote(secret) for secret in secrets}
-    text = text.replace(url, source_label(url))
-    text = _USER.sub("//", _QUERY.sub(r"\1", text))
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "…")
-    return text
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -258,13 +244,13 @@ def _patiently(url: str, work: Callable[[Any, str], Result]) -> Result:
             reason = _reason(error)
             cause = _printable(error, url)
             if isinstance(reason, FileNotFoundError):
-                raise LostError(f"{label}: there is no such shard") from cause
-            told = f"{label}: {without_secrets(str(reason), url) or type(reason).__name__}"
+                raise LostError("there is no such shard", label) from cause
+            told = without_secrets(str(reason), url) or type(reason).__name__
             if _is_final(reason):
-                raise OSError(told) from cause
+                raise ShardError(told, label) from cause
             if wait is None:
-                raise LostError(f"{told} (tried {len(WAITS) + 1} times)") from cause
-            logger.info("%s; trying again in %g s", told, wait)
+                raise LostError(f"{told} (tried {len(WAITS) + 1} times)", label) from cause
+            logger.info("%s: %s; trying again in %g s", label, told, wait)
             time.sleep(wait)
     raise AssertionError("unreachable")
 

@@ -21,13 +21,12 @@ from inpaint.datasets import PhotoSet
 from inpaint.evaluation.differences import differences
 from inpaint.evaluation.results import hole_ratio_bin, means
 from inpaint.images import MAX_SQUARE, ImageError
-from inpaint.masks import MaskFolder, generator_for, parse_recipe
+from inpaint.masks import HOLE_GREY, MaskFolder, generator_for, parse_recipe
 from inpaint.metrics import patch_distance, score
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Fills a hole: (uint8 H×W×3 RGB, bool H×W, True = hole) -> uint8 H×W×3. The hole's pixels hold HOLE_GREY."""
 
-HOLE_GREY = 128
 """What methods see in the hole, in all channels. The truth there never reaches them."""
 
 DEFINITIONS = {
@@ -152,7 +151,7 @@ class EvaluationSet:
             try:
                 photo, mask = self._read(index)
             except ImageError as error:
-                self.skipped[name] = str(error).removeprefix(f"{name}: ")
+                self.skipped[name] = error.reason
                 continue
             if min(photo.shape[:2]) < self.size:
                 self.enlarged.append(name)
@@ -216,8 +215,9 @@ class EvaluationSet:
         if mask.shape == photo_shape:
             return centre_crop(mask, self.size)
         raise ImageError(
-            f"{name}: expected a mask of the crop's size {(self.size, self.size)} or the photo's "
-            f"{photo_shape}, got {mask.shape} (height, width)"
+            f"expected a mask of the crop's size {(self.size, self.size)} or the photo's {photo_shape}, "
+            f"got {mask.shape} (height, width)",
+            name,
         )
 
 

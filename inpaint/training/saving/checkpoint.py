@@ -27,9 +27,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from inpaint.images import sync_folder, write_atomically
-from inpaint.training.distributed import World
-from inpaint.training.sharded import ShardError, names_in_shards, read_shards, write_shards
+from inpaint.files import sync_folder, write_atomically
+from inpaint.training.processes.world import World
+from inpaint.training.saving.shards import ShardError, names_in_shards, read_shards, write_shards
 from inpaint.weights import tensors_digest
 
 FORMAT = "inpaint-checkpoint-1"

@@ -31,9 +31,9 @@ from hostile.corpus import (
 )
 from PIL import Image
 
-from inpaint import containers
 from inpaint.datasets import TrainingBatches, open_photos
-from inpaint.images import MAX_PIXELS, ImageError, LimitError, decode_rgb, read_mask, read_photo
+from inpaint.images import MAX_PIXELS, ImageError, LimitError, containers, decode_rgb, read_mask, read_photo
+from inpaint.images.containers import png
 
 # Pillow warns of much of what is then refused.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -124,10 +124,10 @@ def test_interlaced_pngs_are_counted_pass_by_pass():
     for height, width in ((1, 1), (3, 2), (5, 9), (50, 70)):
         pixels = PIXELS[:height, :width]
         rows = b""
-        for left, top, across, down in containers._PNG_PASSES:
+        for left, top, across, down in png._PNG_PASSES:
             part = pixels[top::down, left::across]
             rows += b"".join(b"\0" + row.tobytes() for row in part) if part.size else b""
-        assert containers._png_bytes(width, height, 24, 1) == len(rows)
+        assert png._png_bytes(width, height, 24, 1) == len(rows)
     np.testing.assert_array_equal(decode_rgb(png_of(rows, interlaced=1)), PIXELS)
     with pytest.raises(ImageError, match="rows are missing"):
         decode_rgb(png_of(rows[:-1], interlaced=1))
@@ -304,7 +304,7 @@ def test_many_channels_count_as_much_as_many_pixels(monkeypatch):
     assert (layout.width, layout.height, layout.samples, layout.nbytes) == (20, 20, 40, 16000)
     data = tiff(WIDE, photometric="rgb")
     read_photo(data, max_pixels=50 * 70)
-    monkeypatch.setattr("inpaint.images._BYTES_PER_PIXEL", 5)
+    monkeypatch.setattr("inpaint.images.decoding._BYTES_PER_PIXEL", 5)
     with pytest.raises(LimitError, match="3 channels take") as caught:
         read_photo(data, max_pixels=50 * 70)
     assert caught.value.limit == "max_pixels"
@@ -345,11 +345,12 @@ def test_the_size_of_a_file_is_limited_before_it_is_read(tmp_path):
 def test_a_limit_is_named_as_the_door_calls_it():
     with pytest.raises(LimitError, match="or raise max_pixels") as caught:
         read_photo(FILES["png"], max_pixels=10)
-    assert caught.value.naming({"max_pixels": "--lots"}).endswith("make it smaller first, or raise --lots")
-    assert caught.value.naming().endswith("make it smaller first")
+    assert caught.value.explain({"max_pixels": "--lots"}).endswith("make it smaller first, or raise --lots")
+    assert caught.value.reason.endswith("make it smaller first")
 
 
 def test_the_largest_photo_of_all_bits_fits_the_limits():
-    from inpaint.images import _BYTES_PER_PIXEL, MAX_FILE_BYTES
+    from inpaint.images import MAX_FILE_BYTES
+    from inpaint.images.decoding import _BYTES_PER_PIXEL
 
     assert MAX_PIXELS * _BYTES_PER_PIXEL < MAX_FILE_BYTES

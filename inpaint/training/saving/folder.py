@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inpaint.images import prepare_folder
+from inpaint.files import prepare_folder
 
 logger = logging.getLogger("inpaint.training")
 

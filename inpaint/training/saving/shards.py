@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from inpaint.training.distributed import World
+from inpaint.training.processes.world import World
 
 
 class ShardError(RuntimeError):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inpaint.devices import choose_device
-from inpaint.training.rendezvous import store_of_this_start
+from inpaint.training.processes.rendezvous import store_of_this_start
 
 # How long to wait for the others in a step: one that compiles, or reads from a slow disk, takes minutes.
 PATIENCE = datetime.timedelta(minutes=10)
@@ -91,6 +91,22 @@ class World:
         for module in modules:
             for buffer in module.buffers():
                 dist.broadcast(buffer, src=0)
+
+    def in_turn(self, act: Callable[[], Result]) -> Result:
+        """Return what `act` returns; on each machine one process calls it first, then the others.
+
+        So the others find in a cache what the first one has put there. Where the first one fails the others
+        go on all the same, and fail with the same message.
+        """
+        if self.size == 1:
+            return act()
+        # Where nobody says which process of this machine it is, each could be the first.
+        is_first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+        try:
+            result = act() if is_first else None
+        finally:
+            dist.barrier(self.group)
+        return act() if result is None else result
 
     def from_main(self, act: Callable[[], Result]) -> Result:
         """What `act` returns, called in the main process alone while the others wait for it.

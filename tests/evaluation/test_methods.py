@@ -13,8 +13,8 @@ from scipy.sparse.linalg import spsolve
 from skimage.data import astronaut
 from skimage.restoration import inpaint_biharmonic
 
-from inpaint.evaluation import FillFolder, baselines
-from inpaint.evaluation.baselines import METHODS, resolve_method
+from inpaint.evaluation import FillFolder, methods
+from inpaint.evaluation.methods import METHODS, resolve_method
 
 
 def picture_with_holes(height=61, width=48):
@@ -164,11 +164,11 @@ def test_harmonic_fills_pictures_of_any_size(size):
 
 
 def test_baselines_resolve_to_themselves():
-    assert resolve_method("telea") == ("telea", baselines.telea)
-    assert resolve_method("ns") == ("ns", baselines.navier_stokes)
-    assert resolve_method("biharmonic") == ("biharmonic", baselines.biharmonic)
-    assert resolve_method("harmonic") == ("harmonic", baselines.harmonic)
-    assert resolve_method("patchmatch") == ("patchmatch", baselines.patchmatch)
+    assert resolve_method("telea") == ("telea", methods.telea)
+    assert resolve_method("ns") == ("ns", methods.navier_stokes)
+    assert resolve_method("biharmonic") == ("biharmonic", methods.biharmonic)
+    assert resolve_method("harmonic") == ("harmonic", methods.harmonic)
+    assert resolve_method("patchmatch") == ("patchmatch", methods.patchmatch)
 
 
 def test_folders_resolve_under_their_label(tmp_path):
@@ -274,7 +274,7 @@ def test_a_missing_or_broken_patchmatch_is_told_with_the_remedy(monkeypatch):
     monkeypatch.setattr(patchmatch, "patchmatch_available", False)
     with pytest.raises(ValueError, match="does not load; pip install --force-reinstall pypatchmatch"):
         resolve_method("patchmatch")
-    monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(methods.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="not installed; pip install pypatchmatch"):
         resolve_method("patchmatch+photo")
     image, mask = picture_with_holes()

@@ -11,17 +11,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from inpaint import images
-from inpaint.images import (
-    ImageError,
-    Photo,
-    decode_rgb,
-    encode_photo,
-    read_mask,
-    read_photo,
-    write_atomically,
-    write_photo,
-)
+from inpaint.images import ImageError, Photo, decode_rgb, encode_photo, read_mask, read_photo, write_photo
 
 LOSSLESS = ("PNG", "WEBP", "TIFF", "BMP")
 
@@ -341,24 +331,6 @@ def test_mask_threshold_colour_and_orientation(pixels, tmp_path):
     exif[ExifTags.Base.Orientation] = 6
     turned = read_mask(encoded(Image.fromarray(values), "PNG", exif=exif))
     np.testing.assert_array_equal(turned, np.rot90(values, -1) > 127)
-
-
-def test_write_is_all_or_nothing(tmp_path, monkeypatch):
-    path = tmp_path / "photo.png"
-    path.write_bytes(b"before")
-
-    def full_disk(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(images.os, "fsync", full_disk)
-    with pytest.raises(OSError, match="space"):
-        write_atomically(path, b"after")
-    assert path.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [path]
-    monkeypatch.undo()
-    write_atomically(path, b"after")
-    assert path.read_bytes() == b"after"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.WEBP", "a.tif", "a.bmp"])
