@@ -1,4 +1,4 @@
-"""The data sets' texts: their commands are whole, and the recipe for shards packs a folder's photos."""
+"""The recipe for shards in data/photos/README.md packs a folder's photos, the same way each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from inpaint.datasets import open_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / "data" / "photos" / "README.md"
-DOCUMENTS = [*ROOT.glob("data/**/README.md"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
 
 
 def blocks(path: Path) -> list[str]:
@@ -26,33 +25,6 @@ def blocks(path: Path) -> list[str]:
 def commands(text: str) -> list[list[str]]:
     lines = text.replace("\\\n", " ").splitlines()
     return [line.split() for line in lines if re.search(r"\S+\.py\b|^\S*python\b", line)]
-
-
-# --- commands
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_training_command_names_a_preset(path):
-    # Without one the perceptual terms are on, and they need weights that nobody new here has.
-    for words in commands("\n".join(blocks(path))):
-        if "train.py" in words:
-            assert "--preset" in words, " ".join(words)
-
-
-def test_every_training_command_of_the_script_names_a_preset():
-    text = (ROOT / "train.py").read_text("utf-8").split('"""')[1]
-    examples = [words for words in commands(text) if "train.py" in words and "--data" in words]
-    assert len(examples) >= 5
-    assert [" ".join(words) for words in examples if "--preset" not in words] == []
-
-
-@pytest.mark.parametrize("path", DOCUMENTS[:-1], ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_commands_name_the_environments_python(path):
-    for words in commands("\n".join(blocks(path))):
-        assert words[0] in (".venv/bin/python", ".venv/bin/torchrun"), " ".join(words)
-
-
-# --- the recipe for shards
 
 
 def recipe() -> str:
