@@ -6,6 +6,8 @@ pixel is decoded, and a file that is cut short or broken is an `ImageError`, nev
 
 from .encoding import check_can_hold, encode_photo, format_for, write_photo
 from .errors import ImageError, LimitError
+from .losses import losses
+from .metadata import Metadata, Text, TiffTag
 from .photo import (
     ALPHA_FORMATS,
     FORMATS,
@@ -28,11 +30,15 @@ __all__ = [
     "SUFFIXES",
     "ImageError",
     "LimitError",
+    "Metadata",
     "Photo",
+    "Text",
+    "TiffTag",
     "check_can_hold",
     "decode_rgb",
     "encode_photo",
     "format_for",
+    "losses",
     "read_file",
     "read_mask",
     "read_photo",

@@ -50,10 +50,34 @@ def has_associated_alpha(image: Image.Image) -> bool:
     return image.format == "TIFF" and 1 in image.tag_v2.get(338, ())  # type: ignore[attr-defined]
 
 
-def decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout | None) -> Image.Image:
-    """Decode more than 8 bits a channel (PNG, or TIFF of that layout) to an 8-bit picture, as the file lies.
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an array H×W×C that lies as an EXIF orientation says, as `TURN` does with a picture."""
+    if orientation in (5, 7):
+        values = values.swapaxes(0, 1)
+    values = np.rot90(values, {3: 2, 6: -1, 7: 2, 8: 1}.get(orientation, 0))
+    if orientation in (2, 4):
+        values = np.flip(values, axis=1 if orientation == 2 else 0)
+    return values
+
+
+def wide_colours(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Make uint16 H×W×1 to 4, as the file lies, to upright RGB or RGBA."""
+    colours, alpha = values[..., :3], values[..., 3:]
+    if values.shape[-1] < 3:
+        colours, alpha = values[..., :1].repeat(3, axis=-1), values[..., 1:]
+    joined = np.concatenate([colours, alpha], axis=-1) if alpha.shape[-1] else colours
+    return np.ascontiguousarray(upright(joined, orientation))
+
+
+def decode_wide(
+    image: Image.Image, data: bytes, bits: int, layout: TiffLayout | None
+) -> tuple[Image.Image, np.ndarray]:
+    """Decode more than 8 bits a channel (PNG, or TIFF of that layout), as the file lies.
 
     Pillow has no mode for 16-bit colours and drops their low byte; here each value is rounded.
+
+    Returns:
+        An 8-bit picture, and its values as they are in the file: H×W×1 to 4.
     """
     # Only the few files that need these libraries pay for their import.
     import imagecodecs
@@ -87,4 +111,5 @@ def decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout |
     if transparent is not None and values.shape[-1] in (1, 3):
         opaque = (values != np.array(transparent)).any(axis=-1, keepdims=True)
         eight_bit = np.concatenate([eight_bit, opaque.astype(np.uint8) * 255], axis=-1)
-    return Image.fromarray(eight_bit[..., 0] if eight_bit.shape[-1] == 1 else eight_bit)
+        values = np.concatenate([values, opaque.astype(values.dtype) * peak], axis=-1)
+    return Image.fromarray(eight_bit[..., 0] if eight_bit.shape[-1] == 1 else eight_bit), values

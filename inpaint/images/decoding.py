@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from contextlib import nullcontext
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
-from .beyond_pillow import TURN, check_fax, decode_wide, has_associated_alpha
+from .beyond_pillow import TURN, check_fax, decode_wide, has_associated_alpha, wide_colours
 from .containers import (
     TiffLayout,
     check_bmp,
@@ -25,13 +24,8 @@ from .containers import (
     with_more_data,
 )
 from .errors import ImageError, LimitError
+from .metadata import Metadata, read_exif, read_metadata
 from .photo import FORMATS, PROFILE_SPACE, Photo
-
-# What decoders raise for a broken file: Pillow's decoders have no exception class of their own.
-DECODER_ERRORS = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
-    *(struct.error, zlib.error),
-)
 
 _BYTES_PER_PIXEL = 8
 """Most that one pixel may take decoded: four channels of 16 bits. The limit of pixels so bounds bytes too."""
@@ -42,43 +36,25 @@ _ROWS_COMPARED = 256
 _COLOUR_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
 _WIDE_MODES = frozenset({"I;16", "I;16B", "LA", "RGB", "RGBA"})
 _GREY_MODES = frozenset({"1", "L", "LA"})
-# A TIFF keeps its EXIF among the tags that describe how its own pixels lie in the file. Those would be false
-# in any other file, so only the tags that describe the photo are taken over.
-_DESCRIPTIVE_TIFF_TAGS = frozenset(
-    {
-        ExifTags.Base.ImageDescription,
-        ExifTags.Base.Make,
-        ExifTags.Base.Model,
-        ExifTags.Base.Orientation,
-        ExifTags.Base.XResolution,
-        ExifTags.Base.YResolution,
-        ExifTags.Base.ResolutionUnit,
-        ExifTags.Base.Software,
-        ExifTags.Base.DateTime,
-        ExifTags.Base.Artist,
-        ExifTags.Base.Copyright,
-        ExifTags.IFD.Exif,
-        ExifTags.IFD.GPSInfo,
-    }
-)
 
 
-def decode(data: bytes, max_pixels: int) -> Photo:
+def decode(data: bytes, max_pixels: int, *, pixels_only: bool = False) -> Photo:
     """Decode a file's bytes to a photo; its first picture where it has several.
+
+    Args:
+        data: the file.
+        max_pixels: most pixels it may have.
+        pixels_only: leave `Photo.wide` and `Photo.metadata` empty, which saves their time.
 
     Raises:
         LimitError: it has more pixels, or takes more bytes decoded, than `max_pixels` allow.
         ImageError: it is not one of `FORMATS`, or its container's checks fail.
         Exception: what Pillow and the codecs raise where a file is broken: `DECODER_ERRORS`.
     """
+    if data.startswith(b"GIF8"):  # its first picture may be larger than it says at first
+        _check_size(*check_gif(data), max_pixels)
     with _opened(data) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise LimitError(
-                f"{width}×{height} is {width * height / 1e6:.1f} megapixels, more than the limit of "
-                f"{max_pixels / 1e6:.1f}; make it smaller first",
-                "max_pixels",
-            )
+        _check_size(*image.size, max_pixels)
         # A JPEG with a preview or a depth map behind it calls itself MPO.
         format = "JPEG" if image.format == "MPO" else str(image.format)
         bits, layout = 8, None
@@ -87,16 +63,15 @@ def decode(data: bytes, max_pixels: int) -> Photo:
             bits = data[24]  # signature 8, chunk length and name 8, width and height 8, then the bit depth
         elif format == "JPEG":
             check_jpeg(data)
-        elif format == "GIF":
-            check_gif(data)
         elif format == "BMP":
             check_bmp(data)
         elif format == "TIFF":
             layout = _checked_layout(data, image, max_pixels)
             bits = layout.bits
+        values = None
         # CMYK and colours that are multiplied by their alpha are left to Pillow.
         if bits > 8 and image.mode in _WIDE_MODES and not has_associated_alpha(image):
-            eight_bit = decode_wide(image, data, bits, layout)
+            eight_bit, values = decode_wide(image, data, bits, layout)
         elif image.mode in _COLOUR_MODES:
             image.load()
             eight_bit = image
@@ -108,17 +83,25 @@ def decode(data: bytes, max_pixels: int) -> Photo:
             raise ImageError(f"pixels of kind {image.mode!r} are not read; save it as 8-bit or 16-bit RGB")
 
         notes: list[str] = []
+        metadata = Metadata()
         # To read a TIFF's EXIF or a GIF's second picture, Pillow seeks away from the first picture and cannot
         # go back, so the file is opened a second time. A PNG's EXIF may lie behind its pixels.
         with _opened(data) if format in ("TIFF", "GIF") else nullcontext(image) as described:
+            orientation, exif = read_exif(described, notes)
+            icc = described.info.get("icc_profile") or b""
+            if not pixels_only:
+                metadata = read_metadata(described, data, format, orientation, exif, notes)
             if format != "JPEG" and getattr(described, "is_animated", False):
                 notes.append("has several pictures; only the first was read")
-            orientation, exif = _read_exif(described, notes)
-            icc = described.info.get("icc_profile") or b""
+        if layout is not None and layout.unread:
+            notes.append(layout.unread)
+        wide = None
+        if bits == 16 and values is not None:
+            wide = None if pixels_only else wide_colours(values, orientation)
+        elif bits > 8:
+            notes.append(f"{bits}-bit pixels were read as 8-bit")
         if eight_bit is image and format == "TIFF":
             orientation = 1  # Pillow turns a TIFF upright while it loads
-        if bits > 8:
-            notes.append(f"{bits}-bit pixels were read as 8-bit")
 
         if eight_bit.mode == "CMYK":
             eight_bit = _cmyk_to_rgb(eight_bit, icc, notes)
@@ -141,19 +124,40 @@ def decode(data: bytes, max_pixels: int) -> Photo:
         icc=icc,
         format=format,
         notes=notes,
+        wide=wide,
+        metadata=metadata,
     )
 
 
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise LimitError(
+            f"{width}×{height} is {width * height / 1e6:.1f} megapixels, more than the limit of "
+            f"{max_pixels / 1e6:.1f}; make it smaller first",
+            "max_pixels",
+        )
+
+
 def _opened(data: bytes) -> Image.Image:
-    """Open a file by its header; `Image.UnidentifiedImageError` is told as what it is."""
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError as error:
-        damaged = ", or a damaged one" if has_known_signature(data) else ""
-        known = ", ".join(FORMATS)
-        raise ImageError(
-            f"not an image this program reads{damaged}; save it as one of {known}, 8 or 16 bits a channel"
-        ) from error
+    """Open a file by its header.
+
+    Not by `Image.open`, which has a limit of its own and warns of it: who calls checks the size.
+    """
+    Image.init()
+    for format in FORMATS:
+        factory, accept = Image.OPEN[format]
+        if accept is None or accept(data[:16]) is True:
+            try:
+                return factory(io.BytesIO(data), "")
+            except (SyntaxError, IndexError, TypeError, struct.error):  # what Pillow takes as "not this one"
+                continue
+    if data.startswith((b"II", b"MM")):
+        read_tiff_layout(data).check_channels()
+    damaged = ", or a damaged one" if has_known_signature(data) else ""
+    known = ", ".join(FORMATS)
+    raise ImageError(
+        f"not an image this program reads{damaged}; save it as one of {known}, 8 or 16 bits a channel"
+    )
 
 
 def _checked_layout(data: bytes, image: Image.Image, max_pixels: int) -> TiffLayout:
@@ -166,6 +170,7 @@ def _checked_layout(data: bytes, image: Image.Image, max_pixels: int) -> TiffLay
             f"{max_pixels * _BYTES_PER_PIXEL / 1e6:.1f}; make it smaller first",
             "max_pixels",
         )
+    layout.check_channels()
     return layout
 
 
@@ -189,27 +194,6 @@ def _check_last_pixels(image: Image.Image, data: bytes) -> None:
                 raise ImageError(
                     "the file is damaged or cut short: its last rows are missing; get a whole copy"
                 )
-
-
-def _read_exif(image: Image.Image, notes: list[str]) -> tuple[int, bytes]:
-    """Return how the pixels lie (1 to 8, 1 = upright) and the EXIF block to write later."""
-    try:
-        if not len(image.getexif()):
-            return 1, b""
-        # A copy, because Pillow reads its own again when it loads a TIFF.
-        exif = Image.Exif()
-        exif.load(image.getexif().tobytes())
-        orientation = int(exif.get(ExifTags.Base.Orientation, 1))
-        if ExifTags.Base.Orientation in exif:
-            exif[ExifTags.Base.Orientation] = 1
-        if image.format == "TIFF":
-            for tag in set(exif) - _DESCRIPTIVE_TIFF_TAGS:
-                del exif[tag]
-        return orientation, exif.tobytes() if len(exif) else b""
-    except DECODER_ERRORS:
-        # A photo with broken EXIF is still a photo: its pixels have been decoded.
-        notes.append("its EXIF is damaged and was left out")
-        return 1, b""
 
 
 def _cmyk_to_rgb(image: Image.Image, icc: bytes, notes: list[str]) -> Image.Image:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping
 from typing import Self
+
+# What decoders raise for a broken file: Pillow's decoders have no exception class of their own.
+DECODER_ERRORS = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error),
+)
 
 
 class ImageError(ValueError):
@@ -31,8 +39,8 @@ class LimitError(ImageError):
 
     Attributes:
         reason: what is too large, the limit, and that it is to be made smaller.
-        limit: the argument that sets the limit, `max_pixels` or `max_file_bytes`; doors with other words for
-            it put theirs in its place by `explain`.
+        limit: the argument that sets the limit, `max_pixels` or `max_file_bytes`. `str(error)` does not name
+            it, because most people meet another word for it, or none: see `explain`.
         name: see `ImageError`.
     """
 
@@ -41,13 +49,19 @@ class LimitError(ImageError):
         self.args = (reason, limit, name)  # pickle calls the class with these
         self.limit = limit
 
-    def __str__(self) -> str:
-        return self.explain({self.limit: self.limit})
-
     def named(self, name: str) -> Self:
         """Return the same error under another name."""
         return type(self)(self.reason, self.limit, name)
 
     def explain(self, words: Mapping[str, str]) -> str:
-        """Return the message with other words for the limits, such as `{"max_pixels": "--max-pixels"}`."""
-        return f"{super().__str__()}, or raise {words[self.limit]}"
+        """Return the message with what raises the limit, where it can be raised.
+
+        Args:
+            words: what the user has to raise for each limit.
+
+        >>> error = LimitError("98 megapixels are more than 50; make it smaller first", "max_pixels", "a.png")
+        >>> error.explain({"max_pixels": "--max-megapixels"})
+        'a.png: 98 megapixels are more than 50; make it smaller first, or raise --max-megapixels'
+        """
+        word = words.get(self.limit)
+        return f"{self}, or raise {word}" if word else str(self)

@@ -87,14 +87,18 @@ def wide_tiff(values, orientation=1, **options):
 @pytest.mark.parametrize("orientation", [1, 6, 7])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("write", [wide_png, wide_tiff])
-def test_sixteen_bits_are_rounded_to_eight_and_said_so(write, channels, orientation):
+def test_sixteen_bits_are_rounded_to_eight_and_kept_beside_them(write, channels, orientation):
     values = np.random.default_rng(1).integers(0, 65536, (19, 31, channels), dtype=np.uint16)
     values[0, :4] = np.array([0, 65535, 128, 129])[:, None]  # 128 and 129 lie on either side of a half
     extra = {"photometric": "minisblack" if channels == 1 else "rgb"} if write is wide_tiff else {}
     if write is wide_tiff and channels == 4:
         extra["extrasamples"] = ["unassalpha"]
     photo = read_photo(write(values.squeeze(), orientation, **extra))
-    assert photo.notes == ["16-bit pixels were read as 8-bit"]
+    assert photo.notes == []
+    original = np.broadcast_to(values, (*values.shape[:2], 3)) if channels == 1 else values
+    original = {1: original, 6: np.rot90(original, -1), 7: np.rot90(original.swapaxes(0, 1), 2)}[orientation]
+    np.testing.assert_array_equal(photo.wide, original)
+    assert photo.wide.dtype == np.uint16
     wanted = np.rint(values / 65535 * 255).astype(np.uint8)
     turned = {1: wanted, 6: np.rot90(wanted, -1), 7: np.rot90(wanted.swapaxes(0, 1), 2)}[orientation]
     np.testing.assert_array_equal(photo.pixels, np.broadcast_to(turned[..., :3], (*turned.shape[:2], 3)))

@@ -8,7 +8,7 @@ whole, sane files are told from others here.
 from .bmp import check_bmp
 from .gif import check_gif
 from .jpeg import MAX_SCANS, check_jpeg, with_more_data
-from .png import check_png
+from .png import check_png, png_chunks
 from .tiff import TiffLayout, read_tiff_layout
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "check_jpeg",
     "check_png",
     "has_known_signature",
+    "png_chunks",
     "read_tiff_layout",
     "with_more_data",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+
 from ..errors import ImageError
 
 _GIF_EXTENSION, _GIF_PICTURE = 0x21, 0x2C
 
 
-def check_gif(data: bytes) -> None:
-    """Raise `ImageError` for a GIF in which anything but blocks stands before its first picture.
+def check_gif(data: bytes) -> tuple[int, int]:
+    """Return the width and height that a GIF has with its first picture, which may stand out.
 
-    Pillow passes over such bytes until one looks like a picture's first.
+    Raises:
+        ImageError: anything but blocks stands before that picture. Pillow passes over such bytes until one
+            looks like a picture's first.
     """
     try:
         position = 13 + _gif_table(data[10])
@@ -23,7 +27,10 @@ def check_gif(data: bytes) -> None:
             while data[position]:
                 position += 1 + data[position]
             position += 1
-    except IndexError:
+        width, height = struct.unpack_from("<HH", data, 6)
+        left, top, across, down = struct.unpack_from("<4H", data, position + 1)
+        return max(width, left + across), max(height, top + down)
+    except (IndexError, struct.error):
         raise ImageError("the file is cut short; get a whole copy") from None
 
 

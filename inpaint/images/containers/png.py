@@ -29,7 +29,7 @@ def check_png(data: bytes) -> None:
     needed = found = 0
     inflate = zlib.decompressobj()
     try:
-        for name, body in _png_chunks(data):
+        for name, body in png_chunks(data):
             if name == b"IHDR":
                 width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", body)
                 needed = _png_bytes(width, height, bits * _PNG_CHANNELS[colour], interlaced)
@@ -47,7 +47,7 @@ def check_png(data: bytes) -> None:
         raise ImageError("the file is damaged: some of its rows are missing; get a whole copy")
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yield each chunk's name and body, the last one included."""
     view, position, name = memoryview(data), len(_PNG_SIGNATURE), b""
     while name != b"IEND":

@@ -41,6 +41,8 @@ _TIFF_NAMES = {
 # Type number -> struct format. Bytes are not allowed for these tags, and readers treat them differently.
 _TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
 _NOT_COMPRESSED, _FAX, _JPEG, _YCBCR, _SEPARATE, _SIGNED = 1, (2, 3, 4), 7, 6, 2, 2
+_COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}  # by PhotometricInterpretation; 1 for all others
+_UNSPECIFIED = 0  # of ExtraSamples: what such a channel means, no tag says
 _LARGEST_SMALL_TILE = 1 << 24  # pixels: a tile may be larger than a small picture
 _MOST_PIECES = 1 << 18  # more than tiles of 16×16 in the largest photo; readers take a while for each
 
@@ -55,6 +57,8 @@ class TiffLayout:
     bits: int
     is_fax: bool
     orientation: int
+    colours: int = 1
+    has_unknown_extra: bool = False
 
     @property
     def values(self) -> int:
@@ -65,6 +69,18 @@ class TiffLayout:
     def nbytes(self) -> int:
         """Bytes that decoding them takes."""
         return self.values * -(-self.bits // 8)
+
+    @property
+    def unread(self) -> str:
+        """A note about a channel that is not read; empty where all are."""
+        if self.samples == self.colours + 1 and self.has_unknown_extra:
+            return f"its channel {self.samples} is no transparency by its tags (infrared?) and was left out"
+        return ""
+
+    def check_channels(self) -> None:
+        """Raise `ImageError` where there are more channels than colours and transparency."""
+        if self.samples > self.colours + 1 or (self.colours == 1 and self.unread):
+            raise ImageError(f"it has {self.samples} channels; save its RGB")
 
 
 def read_tiff_layout(data: bytes) -> TiffLayout:
@@ -82,6 +98,8 @@ def read_tiff_layout(data: bytes) -> TiffLayout:
             max(_tiff_values(tags, _BITS, (1,))),
             _tiff_number(tags, _COMPRESSION, _NOT_COMPRESSED) in _FAX,
             _tiff_values(tags, _ORIENTATION, (1,))[0],
+            _COLOURS.get(_tiff_values(tags, _PHOTOMETRIC, (1,))[0], 1),
+            _UNSPECIFIED in _tiff_values(tags, _EXTRA, (2,)),
         )
         _check_tiff(tags, layout)
     except struct.error as error:
