@@ -20,14 +20,14 @@ from skimage.data import chelsea
 
 from inpaint.images import ImageError, Photo, read_photo
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def app() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(ROOT), *sys.path])
-        return importlib.import_module("app")
+        return importlib.import_module("inpaint.page.page")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -61,7 +61,7 @@ def serve(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         patch.setattr(sys, "path", [str(ROOT), *sys.path])
-        app: ModuleType = importlib.import_module("app")
+        app: ModuleType = importlib.import_module("inpaint.page.page")
 
         def start(models: list[str], load: Callable[[str, str], Any], **limits: int) -> str:
             bounds = app.Limits(**limits)

@@ -1,0 +1,1 @@
+"""The page: open a photo, paint over what should go, look, download."""
