@@ -10,7 +10,7 @@ The page itself is the package `inpaint.page`.
 
 import sys
 
-from inpaint.page.page import main
+from inpaint.page.command import main
 
 if __name__ == "__main__":
     sys.exit(main())
