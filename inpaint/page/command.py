@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         value = getattr(options, name)
         if not (value > 0 and math.isfinite(value * 2**20)):  # a limit is a whole number of bytes or pixels
             parser.error(f"--{name.replace('_', '-')} must be above 0, and a number, got {value}")
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port must be 0 to 65535, got {options.port}")
     limits = Limits(
         file_bytes=round(options.max_megabytes * 2**20),
         pixels=round(options.max_megapixels * 1e6),

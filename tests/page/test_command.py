@@ -32,6 +32,13 @@ def test_limits_must_be_positive_numbers(name: str, value: str, capsys: pytest.C
     assert f"{name} must be above 0" in capsys.readouterr().err
 
 
+def test_a_port_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--port", "70000"])
+    assert stop.value.code == 2
+    assert "--port must be 0 to 65535, got 70000" in capsys.readouterr().err
+
+
 def test_an_unknown_model_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", str(tmp_path / "nothing here")]) == 1
     assert "nothing here" in capsys.readouterr().err
