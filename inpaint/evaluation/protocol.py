@@ -330,19 +330,9 @@ def evaluate(
                 # First calls load, build and tune; they would distort the mean of a short run.
                 _fill(name, method, case)
                 warm.add(name)
-            fill, seconds = _fill(name, method, case)
-            composite = np.where(case.mask[..., None], fill, case.image)
-            fills[name] = composite
-            scores[name] = {
-                **score(case.image, composite, case.mask),
-                "feature_distance": (
-                    feature_distance(case.image, composite, case.mask)
-                    if feature_distance is not None
-                    else None
-                ),
-                "lpips": lpips(case.image, composite) if lpips is not None else None,
-                "seconds": seconds,
-            }
+            fills[name], scores[name] = score_method(
+                name, method, case, lpips=lpips, feature_distance=feature_distance
+            )
         records.append((case.name, case.hole_ratio, scores))
         if (distance := patch_distance(case.image, case.mask)) is not None:
             of_truth.append(distance)
@@ -353,6 +343,42 @@ def evaluate(
         raise ValueError(f"cases: none of the photos could be read{first}")
     mean = float(np.mean(of_truth)) if of_truth else None
     return Evaluation(records, digest.hexdigest(), sample.chosen(), mean)
+
+
+def score_method(
+    name: str,
+    method: Method | ReadyFills,
+    case: Case,
+    *,
+    lpips: Callable[[np.ndarray, np.ndarray], float | None] | None = None,
+    feature_distance: Callable[[np.ndarray, np.ndarray, np.ndarray], float | None] | None = None,
+) -> tuple[np.ndarray, dict[str, float | None]]:
+    """Let one method fill one case, put the known pixels back, and score the result.
+
+    Args:
+        name: the method's name, for messages.
+        method: is given a copy of the destroyed image and of the mask.
+        case: what is filled.
+        lpips: a metric such as `LpipsAlex`, or None to leave it out.
+        feature_distance: a metric such as `FeatureDistance`, or None to leave it out.
+
+    Returns:
+        The composite, uint8 H×W×3, and its scores by the names of METRICS.
+
+    Raises:
+        MethodError: the method fails, or returns something that cannot be scored.
+    """
+    fill, seconds = _fill(name, method, case)
+    composite = np.where(case.mask[..., None], fill, case.image)
+    scores = {
+        **score(case.image, composite, case.mask),
+        "feature_distance": (
+            feature_distance(case.image, composite, case.mask) if feature_distance is not None else None
+        ),
+        "lpips": lpips(case.image, composite) if lpips is not None else None,
+        "seconds": seconds,
+    }
+    return composite, scores
 
 
 def _fill(name: str, method: Method | ReadyFills, case: Case) -> tuple[np.ndarray, float | None]:
