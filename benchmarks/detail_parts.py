@@ -25,9 +25,8 @@ from measurement import markdown_table, publish, report
 
 from inpaint import Inpainter
 from inpaint.datasets import open_photos
-from inpaint.evaluation import EvaluationSet
-from inpaint.evaluation.methods import METHODS
-from inpaint.evaluation.protocol import Method, evaluate
+from inpaint.evaluation import METHODS, EvaluationSet, evaluate
+from inpaint.evaluation.scoring import Method
 from inpaint.inference import detail, synthesis
 from inpaint.metrics import FeatureDistance
 from inpaint.urls import source_label
