@@ -34,12 +34,8 @@ from inpaint.urls import source_label
 SCORES = {"psnr": "PSNR dB", "feature_distance": "features", "detail": "detail", "patch_distance": "patches"}
 
 
-def _no_texture(level: synthesis.Level) -> np.ndarray:
-    return np.full(level.hole.shape, 100, np.float32)  # the same everywhere, and nowhere smooth
-
-
-def _full_confidence(level: synthesis.Level, smooth: np.ndarray) -> np.ndarray:
-    return np.ones(level.hole.shape, np.float32)
+def _full_confidence(smooth: np.ndarray, hole: np.ndarray, scale: float) -> np.ndarray:
+    return np.ones(hole.shape, np.float32)
 
 
 VARIANTS: Mapping[str, Mapping[tuple[Any, str], Any]] = {
