@@ -21,7 +21,7 @@ class BuildPackage(build_py):
     """Puts the libraries beside the modules."""
 
     def run(self) -> None:
-        """Copies, and compiles what is not in the cache."""
+        """Copy the libraries, and compile what is not in the cache."""
         super().run()
         if not WITH_LIBRARIES:
             return
@@ -48,7 +48,7 @@ class Package(Distribution):
     """Belongs to a platform if it has libraries."""
 
     def has_ext_modules(self) -> bool:
-        """What decides between the wheel's two kinds."""
+        """Return what decides between the wheel's two kinds."""
         return WITH_LIBRARIES
 
 

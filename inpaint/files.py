@@ -28,8 +28,8 @@ def open_regular(path: Path | str) -> BinaryIO:
     Raises :class:`NotRegularError` for everything that is no regular file, without waiting for it, and
     OSError for what cannot be opened.
     """
-    # Looked at before, as opening a device may do something, and once more when it is what it is. In between
-    # it may have become a pipe, which is not waited for.
+    # Checked before opening, because opening a device may have effects, and again on the open file, because
+    # the path may have changed in between. O_NONBLOCK: opening a pipe must not wait for its writer.
     _check_mode(Path(path).stat().st_mode)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -139,7 +139,7 @@ def remove_partials(folder: Path, names: Iterable[str]) -> None:
     try:
         entries = list(os.scandir(folder))
     except OSError:
-        return  # what cannot be listed cannot be tidied
+        return  # a folder that cannot be listed cannot be cleaned
     for entry in entries:
         found = _PARTIAL.fullmatch(entry.name)
         if found and found[1] in wanted and entry.is_file(follow_symlinks=False):
@@ -164,6 +164,6 @@ def lock(stream: BinaryIO) -> bool:
 
 
 def _part(name: str) -> str:
-    """A name as it stands in that of its temporary file: itself, or if it is long, a digest."""
+    """Return a name as it stands in that of its temporary file: itself, or if it is long, a digest."""
     data = os.fsencode(name)
     return name if len(data) <= _LONGEST_PART else hashlib.sha256(data).hexdigest()[:32]

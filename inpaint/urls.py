@@ -8,24 +8,28 @@ from urllib.parse import unquote
 
 _USER = re.compile(r"//([^/?#\s]*)@")
 
-# A query goes on to the next space; the quote, bracket or full stop that ends it belongs to the sentence.
+# A query ends at a space; a quote, bracket or full stop at its end belongs to the sentence around it.
 _QUERY = re.compile(r"""(?:(://[^\s?]*)\?|\?(?=[^\s=]+=))\S*?(?=['")\]>.,;:]*(?:\s|$))""")
 
-_SHORTEST_SECRET = 4  # characters; what is shorter would be found in every other word
+_SHORTEST_SECRET = 4  # characters; shorter ones would match parts of ordinary words
 
 
 def is_url(source: object) -> bool:
-    """Whether this is a URL for fsspec and not a path."""
+    """Return whether this is a URL for fsspec and not a path."""
     return isinstance(source, str) and "://" in source
 
 
 def source_label(source: str | Path) -> str:
-    """What a source of photos may be called in messages and files: a path as it is, a URL without secrets."""
+    """Return what a source of photos is called in messages and files: a path as it is, a URL without secrets.
+
+    >>> source_label("https://me:secret@store.example/a.tar?signature=secret")
+    'https://store.example/a.tar'
+    """
     return _USER.sub("//", str(source).partition("?")[0]) if is_url(source) else str(source)
 
 
 def without_secrets(text: str, url: str) -> str:
-    """A text, such as an error's, without what is secret in this URL, or in any other URL that it tells."""
+    """Return a text, such as an error's, without the secrets of this URL and of the URLs that it names."""
     query = url.partition("?")[2]
     users = _USER.findall(url)
     values = [pair.partition("=")[2] for pair in query.split("&")]

@@ -51,7 +51,7 @@ def make(root: Path, photos_per_class: int, broken: bool) -> None:
 
 
 def known(root: Path) -> tuple[Any, dict[str, int]]:
-    """What stands in for torchvision's class with the URLs and MD5 sums, and the photos in each split."""
+    """Return a stand-in of torchvision's class with the URLs and MD5 sums, and the photos in each split."""
     try:
         facts = json.loads((root / FACTS).read_text("utf-8"))
     except OSError as error:
@@ -111,7 +111,7 @@ def _files(rng: np.random.Generator) -> dict[str, bytes]:
 
 
 def _spoilt(data: bytes, kind: str) -> bytes:
-    """A JPEG file, broken in the way that `kind` names."""
+    """Return a JPEG file, broken in the way that `kind` names."""
     if kind == "cut short":
         return data[: len(data) // 2]
     if kind == "empty":

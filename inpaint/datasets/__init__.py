@@ -1,7 +1,7 @@
 """Photos and masks to training batches.
 
 `open_photos` finds photos in folders, tars and behind URLs; `PhotoCache` keeps decoded ones;
-`TrainingBatches` cuts them into batches, each a pure function of ``(seed, step)``.
+`TrainingBatches` cuts them into batches, each a pure function of `(seed, step)`.
 """
 
 from .batches import Batch, TrainingBatches

@@ -123,7 +123,7 @@ class TrainingBatches:
             photo = self._read(self._photo_for(step * self.batch_size + sample))
             pixels[slot] = self._crop(photo, generator_for(self.seed, step, sample, "crop"))
             holes[slot, 0] = self.recipe(generator_for(self.seed, step, sample, "mask"), size, size)
-        # NumPy, not torch, converts: torch would start a team of threads in each thread of `stream`.
+        # NumPy converts, not torch: torch would start a thread pool in each thread of `stream`.
         image = np.divide(pixels, np.float32(255), dtype=np.float32)
         return Batch(torch.from_numpy(image).permute(0, 3, 1, 2), torch.from_numpy(holes))
 
@@ -157,7 +157,7 @@ class TrainingBatches:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _photo_for(self, position: int) -> int:
-        """The photo at a position of the endless sequence of shuffled epochs."""
+        """Return the photo at a position of the endless sequence of shuffled epochs."""
         epoch, place = divmod(position, len(self.photos))
         order = self._orders.get(epoch)
         if order is None:
@@ -173,7 +173,7 @@ class TrainingBatches:
     def _read(self, index: int) -> np.ndarray:
         """Photo `index`, or the next readable one in the order of the set, whatever was read before."""
         candidate = index
-        # Once around to come to the first photo, and once more past all.
+        # Up to one round to reach the first photo of the set, and one more past all of them.
         for _ in range(2 * len(self.photos)):
             if candidate not in self._unreadable:
                 try:
@@ -185,7 +185,7 @@ class TrainingBatches:
         raise ImageError(f"none of the {len(self.photos)} photos can be read (the first: {name}: {reason})")
 
     def _crop(self, photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A random square of the photo as uint8 `size×size×3`."""
+        """Return a random square of the photo as uint8 `size×size×3`."""
         height, width = photo.shape[:2]
         short = min(height, width)
         zoom = min(max(rng.uniform(*self.crop_scale), 0.0), 1.0)

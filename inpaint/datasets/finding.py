@@ -145,7 +145,7 @@ def refuse_repeated(found: Sequence[Part | Shard | Broken]) -> None:
         labels[shard.file.key] = shard.file.label
     folders = [one for one in found if isinstance(one, Part)]
     if len(folders) < 2:
-        return  # of one folder each is entered once
+        return  # within one folder each subfolder is entered once
     identities = np.concatenate([part.identities(follow_links=False) for part in folders])
     order = np.argsort(identities, kind="stable")
     again = np.flatnonzero(np.diff(identities[order]) == 0)

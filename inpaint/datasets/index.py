@@ -33,7 +33,7 @@ WORTH_KEEPING = 0.05
 """Seconds of indexing from which on the result is written to the cache: below, reading it is no quicker."""
 
 _FORMAT = 2  # of the cache's files; to be raised when their meaning changes
-_TAIL = 1 << 20  # bytes behind the end mark in which more is looked for
+_TAIL = 1 << 20  # bytes after the end mark that are searched for more members
 _LARGEST_COMMON_RECORD = 1 << 16
 _LARGEST_EXTENSION = 1 << 24  # bytes of a long name, or of attributes that do not fit into a header
 _EXTENSIONS = (
@@ -98,7 +98,7 @@ def index_tar(file: LocalFile | RemoteFile, advance: Advance = lambda passed: No
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file of this path is taken for a photo: by its suffix.
+    """Return whether a file of this path is taken for a photo: by its suffix.
 
     What is hidden, or lies in a hidden folder, is not: thumbnails and what a Mac writes beside its files.
     """
@@ -112,7 +112,7 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
-        # tarfile would go back by a negative size, for ever, and read a long name of any length at once.
+        # With a negative size tarfile would go back and loop for ever; it reads long names of any length.
         if header.size < 0 or (header.type in _EXTENSIONS and header.size > _LARGEST_EXTENSION):
             raise tarfile.ReadError(_NONSENSE)
         return header
@@ -146,7 +146,7 @@ class _Found:
             self.names.append(header.name.removeprefix("./"))
 
     def index(self, fault: str) -> TarIndex:
-        """The index of what was found in a tar that has this fault, or none."""
+        """Return the index of what was found in a tar that has this fault, or none."""
         names, offsets, sizes = self.names.build(), np.array(self.offsets), np.array(self.sizes)
         placed = _follow_links(names, offsets, sizes, np.array(self._links), self._targets.build())
         lost = len(names) - int(np.count_nonzero(placed))
@@ -183,7 +183,7 @@ def _scan(stream: BinaryIO, label: str, size: int, advance: Advance) -> TarIndex
                     told = passed
             fault = _fault_at_end(stream, archive.offset, size)
     except (tarfile.TarError, *_MALFORMED, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a place which no file has
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place that no file has
             raise
         if not found.names and _is_compressed(stream):
             raise ValueError(
@@ -196,7 +196,7 @@ def _scan(stream: BinaryIO, label: str, size: int, advance: Advance) -> TarIndex
 
 
 def _fault_at_end(stream: BinaryIO, end: int, size: int) -> str:
-    """What is wrong where tarfile sees no more members: it takes what cannot be a header for the end."""
+    """Return what is wrong where tarfile sees no more members; it takes a broken header for the end."""
     stream.seek(end)
     mark = stream.read(tarfile.BLOCKSIZE)
     if len(mark) < tarfile.BLOCKSIZE:
@@ -268,7 +268,7 @@ def _cache_file(key: str) -> Path:
 
 
 def _load(path: Path, stamp: str) -> TarIndex | None:
-    """The index kept in a file, if it is there, whole, and of this version of the tar."""
+    """Return the index kept in a file, if it is there, whole, and of this version of the tar."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["stamp"]) != stamp:
@@ -281,7 +281,7 @@ def _load(path: Path, stamp: str) -> TarIndex | None:
     except FileNotFoundError:
         return None
     except Exception as error:
-        # The libraries meet broken files with every kind of exception: BadZipFile, NotImplementedError...
+        # Broken files raise all kinds of exceptions in the libraries: BadZipFile, NotImplementedError...
         logger.debug("the index kept in %s cannot be used: %s", path, error)
         return None
 

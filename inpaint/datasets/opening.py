@@ -21,7 +21,7 @@ from .parts import Part
 from .photos import NamesOfParts, PhotoSet
 from .storage import LocalFile, LostError, RemoteFile, ShardError
 
-_REMOTE_INDEXERS = 8  # shards indexed at a time where waiting for the network takes most of it
+_REMOTE_INDEXERS = 8  # shards indexed at a time: most of the time is spent waiting for the network
 
 
 def open_photos(source: Source | Sequence[Source]) -> PhotoSet:
@@ -125,6 +125,6 @@ def _make_distinct(parts: Sequence[Part]) -> None:
                 part.label = np.zeros(len(part), np.uint8) if part.label is None else part.label
                 part.label[here] = label
     repeated = repeated_names(names)
-    if repeated.any():  # such as two URLs that differ in nothing but what is secret in them
+    if repeated.any():  # such as two URLs that differ in their secrets alone
         name = names[int(np.flatnonzero(repeated)[0])]
         raise listed_twice(name, name)

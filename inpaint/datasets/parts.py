@@ -82,7 +82,7 @@ class Part:
                 return stream.read()
         assert self.index is not None
         size = int(self.index.sizes[index])
-        _check_size(size)  # a header may claim any, and it would be allocated
+        _check_size(size)  # checked first: a header may claim any size, which would be allocated
         data = self.place.read(int(self.index.offsets[index]), size)
         if len(data) < size:
             raise ImageError(f"{self.place.label} is cut short; fetch it again")
@@ -103,7 +103,7 @@ def _file_places(folder: Path, names: PathNames, follow_links: bool) -> Iterator
 
 
 def _links_in(folder: Path) -> frozenset[str]:
-    """The names of the links in a folder; none where it is gone meanwhile."""
+    """Return the names of the links in a folder; none where it is gone meanwhile."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_symlink())

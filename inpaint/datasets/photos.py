@@ -119,7 +119,7 @@ class PhotoSet:
         return (index + step) % len(self)
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """The part in which a photo lies, and its index there."""
+        """Return the part in which a photo lies, and its index there."""
         if not 0 <= index < len(self):
             raise IndexError(f"photo {index} of {len(self)}")
         number = bisect_right(self._starts, index) - 1

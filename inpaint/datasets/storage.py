@@ -24,8 +24,7 @@ WAITS = (0.5, 2.0, 6.0)
 """Seconds between the attempts to read from a URL. An overloaded store recovers in less; one that is gone
 should not hold up the run for long."""
 
-# What tells one version of an object from another. Stores call it by many names (over HTTP they are those of
-# the headers), and what they do not know is not there.
+# Names under which stores tell the version of an object; over HTTP these are names of headers.
 _VERSIONS = (
     *("ETag", "etag", "Content-MD5", "Digest", "md5", "md5Hash", "sha", "generation"),
     *("Last-Modified", "LastModified", "last_modified", "mtime", "modify", "modificationTime", "updated"),
@@ -81,8 +80,8 @@ class LocalFile:
     def size_and_version(self) -> tuple[int, str]:
         """Its bytes, and a text that changes when the file does."""
         status = self.path.stat()
-        # A copy may keep size and time of what it replaces; it is another file of the disk all the same, and
-        # nobody can set the time at which that was changed.
+        # A copy may keep the size and modification time of the file it replaces. Its inode and its time of
+        # change differ, and programs cannot set those.
         changed = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         return status.st_size, " ".join(map(str, (status.st_size, *changed)))
 
@@ -143,7 +142,7 @@ class RemoteFile:
         if info.get("size") is None:
             raise ShardError("the server does not say how large it is", self.label)
         told = [str(info[name]) for name in _VERSIONS if info.get(name)]
-        # Another object may well be as large as this one.
+        # The size alone is not enough: another object may have the same.
         return int(info["size"]), " ".join([str(info["size"]), *told]) if told else ""
 
     def with_stream(self, work: Callable[[BinaryIO], Result]) -> Result:
@@ -169,7 +168,11 @@ class RemoteFile:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it; ValueError names the package that is missing."""
+    """Return the fsspec file system of a URL, and the path in it.
+
+    Raises:
+        ValueError: the URL is of a kind that is not known here; names the package that is missing.
+    """
     try:
         return url_to_fs(url)
     except ImportError as error:
@@ -184,9 +187,12 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """The names that a pattern stands for: `a-{000..012}.tar`, `{train,val}.tar`; without braces, itself.
+    """Return the names that a pattern with braces stands for; without braces, the pattern itself.
 
     Numbers keep the width of the first one. Several braces give every combination.
+
+    >>> expand_braces("{train,val}-{08..10}.tar")[:4]
+    ['train-08.tar', 'train-09.tar', 'train-10.tar', 'val-08.tar']
     """
     choices: list[list[str]] = []
     for number, text in enumerate(_PATTERN.split(pattern)):
@@ -206,7 +212,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def expand_paths(pattern: str) -> list[str]:
-    """The paths that braces and, of existing files, `*`, `?` and `[…]` stand for, sorted within each glob."""
+    """Return the paths that braces and (of existing files) globs stand for, sorted within each glob."""
     paths = []
     for path in expand_braces(pattern):
         # Path.glob takes no absolute patterns.
@@ -215,7 +221,7 @@ def expand_paths(pattern: str) -> list[str]:
 
 
 def expand_urls(pattern: str) -> list[str]:
-    """The URLs that braces and `*` stand for; what `*` finds is asked of the store, and sorted.
+    """Return the URLs that braces and `*` stand for; what `*` finds is asked of the store, and sorted.
 
     FileNotFoundError where the store, or the folder in it, is not to be reached.
     """
@@ -234,7 +240,12 @@ def expand_urls(pattern: str) -> list[str]:
 
 
 def _patiently(url: str, work: Callable[[Any, str], Result]) -> Result:
-    """What `work` makes of the URL's file system and path; LostError, or OSError where that is final."""
+    """Return what `work` makes of the URL's file system and path, tried again where that may help.
+
+    Raises:
+        LostError: it is not there, or was not reached in several attempts.
+        ShardError: trying again cannot help.
+    """
     system, path = file_system(url)
     label = source_label(url)
     for wait in (*WAITS, None):
@@ -256,16 +267,16 @@ def _patiently(url: str, work: Callable[[Any, str], Result]) -> Result:
 
 
 def _printable(error: Exception, url: str) -> Exception | None:
-    """The error, where nothing secret is printed with it and with what led to it."""
+    """Return the error, where nothing secret is printed with it and with what led to it."""
     text = "".join(traceback.format_exception(error))
     return error if without_secrets(text, url) == text else None
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The error, or what it hides: over HTTP fsspec says of every failure that the file is not there."""
+    """Return the error behind an error: over HTTP fsspec calls every failure a file that is not there."""
     while isinstance(error, FileNotFoundError):
         hidden = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        # A LookupError is a store's own table, in which the name is not.
+        # Stores raise LookupError where a name is not in their own table.
         if hidden is None or isinstance(hidden, LookupError) or _status(hidden) in (404, 410):
             break
         error = hidden
@@ -273,7 +284,7 @@ def _reason(error: BaseException) -> BaseException:
 
 
 def _is_final(error: BaseException) -> bool:
-    """Whether asking once more cannot help."""
+    """Return whether asking once more cannot help."""
     status = _status(error)  # the answers 4xx say that the question was wrong
     if status is not None:
         return 400 <= status < 500 and status not in (408, 425, 429)
@@ -283,7 +294,7 @@ def _is_final(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """The status of the HTTP answer behind an error, as aiohttp, Azure's or Amazon's library has it."""
+    """Return the HTTP status behind an error, as aiohttp, Azure's or Amazon's library keeps it."""
     status = getattr(error, "status", getattr(error, "status_code", None))
     answer = getattr(error, "response", None)
     if status is None and isinstance(answer, dict):

@@ -39,7 +39,7 @@ def check_fax(image: Image.Image, data: bytes, orientation: int) -> None:
     if orientation in TURN:
         other = other.transpose(TURN[orientation])
     differ = np.asarray(other).astype(bool) != np.asarray(image.convert("L")).astype(bool)
-    if differ.any() and not differ.all():  # one of them may call white what the other calls black
+    if differ.any() and not differ.all():  # all differ: the decoders disagree about which value is white
         raise ImageError(
             "the file is damaged: its fax coding has errors; get a whole copy, or save it as PNG"
         )
@@ -65,7 +65,7 @@ def decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout |
             values: Any = imagecodecs.png_decode(data)
         else:
             page = tifffile.TiffFile(io.BytesIO(data)).pages.first
-            if math.prod(page.shaped) != layout.values:  # some makers' own tags change it
+            if math.prod(page.shaped) != layout.values:  # private tags of some makers change the shape
                 raise ImageError("its tags contradict each other about its size")
             values = page.asarray(maxworkers=1)
             if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
@@ -81,7 +81,7 @@ def decode_wide(image: Image.Image, data: bytes, bits: int, layout: TiffLayout |
     values = values[..., : len(image.getbands())]  # a fourth channel may be no alpha
     table = ((np.arange(peak + 1) * 255 + peak // 2) // peak).astype(np.uint8)
     eight_bit = np.empty(values.shape, np.uint8)
-    for row in range(len(values)):  # the whole picture at once would be looked up by numbers of 64 bits
+    for row in range(len(values)):  # row by row: NumPy would convert the whole picture to 64-bit indices
         eight_bit[row] = table[values[row]]
     transparent = image.info.get("transparency")  # in PNG without alpha, a value that stands for transparency
     if transparent is not None and values.shape[-1] in (1, 3):

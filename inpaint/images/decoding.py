@@ -27,7 +27,7 @@ from .containers import (
 from .errors import ImageError, LimitError
 from .photo import FORMATS, PROFILE_SPACE, Photo
 
-# What decoders raise where a file is broken; Pillow's have no error of their own.
+# What decoders raise for a broken file: Pillow's decoders have no exception class of their own.
 DECODER_ERRORS = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
     *(struct.error, zlib.error),
@@ -94,7 +94,7 @@ def decode(data: bytes, max_pixels: int) -> Photo:
         elif format == "TIFF":
             layout = _checked_layout(data, image, max_pixels)
             bits = layout.bits
-        # Pillow knows better what to do with inks and with colours that are multiplied by their alpha.
+        # CMYK and colours that are multiplied by their alpha are left to Pillow.
         if bits > 8 and image.mode in _WIDE_MODES and not has_associated_alpha(image):
             eight_bit = decode_wide(image, data, bits, layout)
         elif image.mode in _COLOUR_MODES:
@@ -108,8 +108,8 @@ def decode(data: bytes, max_pixels: int) -> Photo:
             raise ImageError(f"pixels of kind {image.mode!r} are not read; save it as 8-bit or 16-bit RGB")
 
         notes: list[str] = []
-        # A TIFF's EXIF and a GIF's second picture lie elsewhere in the file, where reading the first one has
-        # no way back from; a PNG's EXIF may lie behind its pixels.
+        # To read a TIFF's EXIF or a GIF's second picture, Pillow seeks away from the first picture and cannot
+        # go back, so the file is opened a second time. A PNG's EXIF may lie behind its pixels.
         with _opened(data) if format in ("TIFF", "GIF") else nullcontext(image) as described:
             if format != "JPEG" and getattr(described, "is_animated", False):
                 notes.append("has several pictures; only the first was read")
@@ -183,7 +183,7 @@ def _check_last_pixels(image: Image.Image, data: bytes) -> None:
         return
     with _opened(longer) as other:
         other.load()
-        for top in range(0, height, _ROWS_COMPARED):  # both as bytes at once would take as much once more
+        for top in range(0, height, _ROWS_COMPARED):  # in strips, to save memory
             rows = (0, top, width, min(top + _ROWS_COMPARED, height))
             if other.crop(rows).tobytes() != image.crop(rows).tobytes():
                 raise ImageError(
@@ -196,7 +196,7 @@ def _read_exif(image: Image.Image, notes: list[str]) -> tuple[int, bytes]:
     try:
         if not len(image.getexif()):
             return 1, b""
-        # A copy: Pillow looks into its own once more when it loads a TIFF.
+        # A copy, because Pillow reads its own again when it loads a TIFF.
         exif = Image.Exif()
         exif.load(image.getexif().tobytes())
         orientation = int(exif.get(ExifTags.Base.Orientation, 1))

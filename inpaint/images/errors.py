@@ -38,7 +38,7 @@ class LimitError(ImageError):
 
     def __init__(self, reason: str, limit: str, name: str = "") -> None:
         super().__init__(reason, name)
-        self.args = (reason, limit, name)  # what pickle makes it anew from
+        self.args = (reason, limit, name)  # pickle calls the class with these
         self.limit = limit
 
     def __str__(self) -> str:

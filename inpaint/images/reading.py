@@ -64,7 +64,7 @@ def read_file(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     try:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
-            # One more: it may be growing.
+            # One byte more than allowed, because the file may be growing.
             data = stream.read(max_bytes + 1) if size <= max_bytes else b""
     except FileNotFoundError:
         raise ImageError("there is no such file") from None

@@ -53,11 +53,11 @@ def cover(canvas: np.ndarray, strokes: Strokes, target: int, low: int, high: int
 
 
 def pixel_range(ratio: Ratio, pixels: int) -> tuple[int, int]:
-    """The pixel counts whose share of `pixels` lies in `ratio`; else the one count nearest to it."""
+    """Return the pixel counts whose share of `pixels` lies in `ratio`; else the one count nearest to it."""
     low, high = ratio
     if not 0 <= low <= high <= 1:
         raise ValueError(f"hole ratio {low}-{high}: it must be 0 <= low <= high <= 1, such as 0.1-0.5")
-    # Rounded products miss by one now and then; what counts is the quotient a caller will compute.
+    # A rounded product can miss by one; what counts is the quotient that a caller will compute.
     fewest = math.ceil(low * pixels)
     fewest += (fewest / pixels < low) - (fewest > 0 and (fewest - 1) / pixels >= low)
     most = math.floor(high * pixels)

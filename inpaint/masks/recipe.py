@@ -107,6 +107,12 @@ def parse_recipe(text: str) -> MaskRecipe:
     `folder-inverted:PATH` one whose black pixels are the hole. Sources joined by `+` are drawn at random
     by weight (`*3`; 1 if not given).
 
+    >>> recipe = parse_recipe("free-form:0.1-0.5*3 + thin:0.05-0.2")
+    >>> str(recipe)
+    'free-form:0.1-0.5*3+thin:0.05-0.2*1'
+    >>> recipe(np.random.default_rng(0), 64, 96).shape
+    (64, 96)
+
     Raises:
         ValueError: the text is not a recipe; the message says what is.
         FileNotFoundError: a folder of masks does not exist.
@@ -140,5 +146,5 @@ def _parse_source(part: str, text: str) -> MaskSource:
 
 
 def _plain(number: float) -> str:
-    """The shortest decimal text, with no exponent, that reads back as the same number."""
+    """Return the shortest decimal text, with no exponent, that reads back as the same number."""
     return np.format_float_positional(number, trim="-")

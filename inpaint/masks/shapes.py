@@ -16,7 +16,7 @@ import numpy as np
 Ratio = tuple[float, float]
 REFERENCE_SIDE = 512
 _SHIFT = 4  # bits after the point in the corners that OpenCV's polygons are given
-_WAVES = np.arange(2, 6)  # how many waves fit around an outline: one would only move it, many would fray it
+_WAVES = np.arange(2, 6)  # waves around an outline: one would only move it, many would make it ragged
 _ANGLES = np.linspace(0, 2 * math.pi, 64, endpoint=False)
 
 
@@ -71,7 +71,7 @@ class Blob:
             cv2.fillPoly(canvas, [polygon], 1, shift=_SHIFT)
 
     def grown(self, scale: float) -> Blob:
-        """The same blob with larger outlines around the same centres, which covers it wherever it is cut."""
+        """Return the blob with larger outlines around the same centres; it covers this one, cut or not."""
         return Blob(self.centres, scale * self.outlines)
 
 
@@ -80,14 +80,14 @@ Strokes = Iterator[Sequence[Shape]]
 
 
 def unit_of(height: int, width: int) -> float:
-    """Pixels of this picture per pixel of the 512×512 reference."""
+    """Return the pixels of this picture per pixel of the 512×512 reference."""
     return math.sqrt(height * width) / REFERENCE_SIDE
 
 
 def scribbles(
     rng: np.random.Generator, height: int, width: int, length: Ratio, brush: Ratio, segments: tuple[int, int]
 ) -> Strokes:
-    """Endless brush strokes in LaMa's manner: each segment has its own heading, length and width."""
+    """Yield brush strokes in LaMa's manner: each segment has its own heading, length and width."""
     unit = unit_of(height, width)
     for index in itertools.count():
         number = int(rng.integers(segments[0], segments[1], endpoint=True))
@@ -107,7 +107,7 @@ def scribbles(
 def zigzags(
     rng: np.random.Generator, height: int, width: int, vertices: tuple[int, int], brush: Ratio
 ) -> Strokes:
-    """Endless brush strokes in DeepFillv2's manner: one width, headings that swing to and fro."""
+    """Yield brush strokes in DeepFillv2's manner: one width, headings that swing to and fro."""
     reach = math.hypot(height, width) / 8
     unit = unit_of(height, width)
     for _ in itertools.count():
@@ -131,7 +131,7 @@ def zigzags(
 
 
 def rectangles(rng: np.random.Generator, height: int, width: int, side: Ratio, margin: float) -> Strokes:
-    """Endless rectangles, one a stroke, wholly inside the picture and `margin` from its border."""
+    """Yield rectangles, one a stroke, wholly inside the picture and `margin` from its border."""
     unit = unit_of(height, width)
     edge = min(round(unit * margin), (min(height, width) - 1) // 2)
     for _ in itertools.count():
@@ -143,7 +143,7 @@ def rectangles(rng: np.random.Generator, height: int, width: int, side: Ratio, m
 
 
 def blobs(rng: np.random.Generator, height: int, width: int, areas: Sequence[float]) -> Strokes:
-    """Blobs of about these areas in pixels, one a stroke; after them the last one, larger every time."""
+    """Yield blobs of about these areas in pixels, one a stroke; then the last one, larger every time."""
     for area in areas:
         blob = _blob(rng, height, width, area)
         yield [blob]
@@ -153,7 +153,7 @@ def blobs(rng: np.random.Generator, height: int, width: int, areas: Sequence[flo
 
 
 def _blob(rng: np.random.Generator, height: int, width: int, area: float) -> Blob:
-    """A blob inside the picture, or one time in eight across its border, as things are that stand there."""
+    """Draw a blob inside the picture or, one time in eight, across its border."""
     lobes = int(rng.choice(4, p=(0.4, 0.3, 0.2, 0.1)))
     sizes = np.append(1.0, rng.uniform(0.35, 0.7, lobes))
     heights = rng.normal(0, 0.4, (lobes + 1, 1, len(_WAVES))) / _WAVES**1.5
@@ -161,7 +161,7 @@ def _blob(rng: np.random.Generator, height: int, width: int, area: float) -> Blo
     swell = heights @ np.cos(_WAVES[:, None] * _ANGLES + phases)  # [lobes + 1, 1, points]
     radii = sizes[:, None] * np.exp(swell[:, 0])
     outlines = radii[..., None] * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1)
-    # The body is up to three times as long as it is wide, lobes up to twice: a brush paints no spikes.
+    # The body is up to three times as long as it is wide, lobes up to twice: longer ones look like spikes.
     stretch = np.sqrt(np.array([3] + lobes * [2]) ** rng.random(lobes + 1))[:, None, None]
     outlines *= np.concatenate([stretch, 1 / stretch], -1)
     turns = rng.uniform(0, math.pi, lobes + 1)

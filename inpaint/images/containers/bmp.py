@@ -34,7 +34,7 @@ def check_bmp(data: bytes) -> None:
             _check_bmp_runs(data, start, *struct.unpack_from("<ii", data, 18))
         else:
             width, height = struct.unpack_from("<HH" if header == _OS2_HEADER else "<ii", data, 18)
-            # Pillow does without what fills the last row up, and so takes pixels from a wrong place.
+            # Pillow accepts a last row without its padding, and then reads pixels from a wrong place.
             if start + (width * bits + 31) // 32 * 4 * abs(height) > len(data):
                 raise ImageError("the file is cut short; get a whole copy")
     except (struct.error, IndexError) as error:

@@ -11,7 +11,7 @@ from ..errors import ImageError
 MAX_SCANS = 64
 """Most scans of a JPEG. Encoders write about ten; each takes as long as the whole picture, in no bytes."""
 
-# Neither a stuffed byte nor a restart: the markers between which the coded data lie.
+# Markers that end coded data; FF 00 (a stuffed byte) and the restarts FF D0 to FF D7 do not.
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_WITHOUT_LENGTH = (0x01, 0xD8)
 _JPEG_PROGRESSIVE, _JPEG_SCAN, _JPEG_END = 0xC2, 0xDA, 0xD9

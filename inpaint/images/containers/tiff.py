@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANES = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _DEPTH, _TILE_DEPTH = 322, 323, 324, 325, 32997, 32998
 _ORIENTATION, _FILL_ORDER, _PREDICTOR, _PALETTE, _EXTRA, _KIND = 274, 266, 317, 320, 338, 339
-# The tags that decide what the pixels are; of each there is one, or two readers see two pictures.
+# The tags that decide what the pixels are. If one stands twice, two readers see two pictures.
 _TIFF_NAMES = {
     _WIDTH: "ImageWidth",
     _HEIGHT: "ImageLength",
@@ -38,7 +38,7 @@ _TIFF_NAMES = {
     _DEPTH: "ImageDepth",
     _TILE_DEPTH: "TileDepth",
 }
-# By the number of the type. Bytes are none of these tags' types, and readers that take them at all differ.
+# Type number -> struct format. Bytes are not allowed for these tags, and readers treat them differently.
 _TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
 _NOT_COMPRESSED, _FAX, _JPEG, _YCBCR, _SEPARATE, _SIGNED = 1, (2, 3, 4), 7, 6, 2, 2
 _LARGEST_SMALL_TILE = 1 << 24  # pixels: a tile may be larger than a small picture
@@ -149,11 +149,11 @@ def _tiff_number(tags: Mapping[int, _Tag], code: int, default: int) -> int:
 def _check_tiff(tags: Mapping[int, _Tag], layout: TiffLayout) -> None:
     if (
         _PHOTOMETRIC not in tags or tags[_PHOTOMETRIC].count != 1
-    ):  # readers guess, and one's black is the other's white
+    ):  # readers then guess whether 0 is black or white
         raise ImageError("it lacks the tag PhotometricInterpretation; save it anew with another program")
     if _tiff_number(tags, _DEPTH, 1) != 1 or _tiff_number(tags, _TILE_DEPTH, 1) != 1:
         raise ImageError("is a volume of several layers; save one of them")
-    if _SIGNED in _tiff_values(tags, _KIND, (1,)):  # some readers take the bits for those of other values
+    if _SIGNED in _tiff_values(tags, _KIND, (1,)):  # some readers read them as unsigned
         raise ImageError("its values have signs; save it as 8-bit or 16-bit RGB")
     if _BITS in tags and tags[_BITS].count not in (1, layout.samples):
         raise ImageError("its tags BitsPerSample and SamplesPerPixel contradict each other")

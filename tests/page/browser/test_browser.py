@@ -374,10 +374,12 @@ def test_files_that_are_refused(visit: Callable[..., BrowserContext], address: s
     visitor.wait_for_photo(600, 400)
 
 
-def test_the_released_model(visit: Callable[..., BrowserContext], serve: Callable[..., str]) -> None:
+def test_the_released_model(visit: Callable[..., BrowserContext], serve_page: Callable[..., str]) -> None:
     from inpaint import Inpainter
 
-    address = serve(["pconv-carafe"], lambda name, detail: Inpainter.from_pretrained(name, "cpu", detail))
+    address = serve_page(
+        ["pconv-carafe"], lambda name, detail: Inpainter.from_pretrained(name, "cpu", detail)
+    )
     visitor = Visitor(visit(), address)
     visitor.part("examples").locator("img").nth(1).click()
     visitor.wait_for_photo(600, 400)

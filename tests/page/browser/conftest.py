@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
+from inpaint.page import Limits, build_page, serve
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -55,18 +52,16 @@ def missing(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def serve(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Serve the page: serve(load, **limits) -> address."""
+def serve_page(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Serve the page: serve_page(models, load, **limits) -> address."""
     pages = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        patch.setattr(sys, "path", [str(ROOT), *sys.path])
-        app: ModuleType = importlib.import_module("app")
 
         def start(models: list[str], load: Callable[[str, str], Any], **limits: int) -> str:
-            bounds = app.Limits(**limits)
-            pages.append(app.build_page(models, load, bounds))
-            return app.serve(pages[-1], port=free_port(), limits=bounds)
+            bounds = Limits(**limits)
+            pages.append(build_page(models, load, bounds))
+            return serve(pages[-1], port=free_port(), limits=bounds)
 
         yield start
         for page in pages:
@@ -74,7 +69,7 @@ def serve(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def address(serve: Callable[..., str]) -> str:
+def address(serve_page: Callable[..., str]) -> str:
     """The page with a stand-in for the model, whose fills are told apart from any photo."""
 
     def paint_green(
@@ -84,7 +79,7 @@ def address(serve: Callable[..., str]) -> str:
         result[mask] = (0, 160 + 20 * seed, 90)
         return result
 
-    return serve(
+    return serve_page(
         ["green", "also-green"], lambda name, detail: paint_green, file_bytes=3 * 2**20, pixels=13_000_000
     )
 
