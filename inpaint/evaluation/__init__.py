@@ -12,7 +12,7 @@ from inpaint.evaluation.methods import METHODS, resolve_method
 from inpaint.evaluation.protocol import evaluate
 from inpaint.evaluation.report import markdown, write_report
 from inpaint.evaluation.results import results_document
-from inpaint.evaluation.scoring import compare, score_method
+from inpaint.evaluation.scoring import compare
 from inpaint.evaluation.sheet import picture_sheet
 
 __all__ = [
@@ -30,6 +30,5 @@ __all__ = [
     "picture_sheet",
     "resolve_method",
     "results_document",
-    "score_method",
     "write_report",
 ]

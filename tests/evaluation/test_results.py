@@ -1,6 +1,8 @@
 """The results.json document: its shape, and what an evaluation ran with."""
 
 import json
+from pathlib import Path
+from typing import get_type_hints
 
 from made_cases import keep_input
 from results_shape import check_shape
@@ -8,7 +10,7 @@ from results_shape import check_shape
 from inpaint.datasets import open_photos
 from inpaint.evaluation import EvaluationSet, evaluate, results_document
 from inpaint.evaluation.results import environment
-from inpaint.evaluation.schema import Results
+from inpaint.evaluation.schema import Difference, FeatureNetwork, MethodResults, Protocol, Results
 
 
 def test_the_document_has_the_shape_that_the_schema_says(photos):
@@ -22,6 +24,14 @@ def test_the_document_has_the_shape_that_the_schema_says(photos):
         assert (document["protocol"]["features"] is None) == (not given)
         assert (document["protocol"]["features_unavailable"] is None) == bool(given)
     assert document["differences"][0]["count"] == document["protocol"]["image_count"] == 3
+
+
+def test_the_documentation_has_every_key():
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    section = text.partition("\n## results.json\n")[2].partition("\n## ")[0]
+    for part in (Results, Protocol, MethodResults, Difference, FeatureNetwork):
+        for key in get_type_hints(part):
+            assert f"`{key}`" in section, key
 
 
 def test_what_cannot_be_had_is_null(tmp_path, photo_folder):

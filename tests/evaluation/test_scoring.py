@@ -5,8 +5,8 @@ import pytest
 from made_cases import random_case
 
 from inpaint import metrics
-from inpaint.evaluation import compare, evaluate, score_method
-from inpaint.evaluation.scoring import MethodError
+from inpaint.evaluation import compare, evaluate
+from inpaint.evaluation.scoring import MethodError, score_method
 from inpaint.masks import HOLE_GREY
 
 
