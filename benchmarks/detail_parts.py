@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Score the exemplar stage with parts of it taken away: what is each worth?
+r"""Score the exemplar stage with parts of it taken away: what is each worth?
 
     python benchmarks/detail_parts.py --images photos/val.tar
-    python benchmarks/detail_parts.py --images photos/val --count 60 --features squeezenet:FILE \\
+    python benchmarks/detail_parts.py --images photos/val --count 60 --features squeezenet:FILE \
         --masks box:0.05-0.3 --output benchmarks/results/detail_parts.md
 
 Photos, holes and scores are those of evaluate.py. `patchmatch` stands beside them where PyPatchMatch is
