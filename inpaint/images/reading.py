@@ -23,16 +23,27 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         ImageError: it is anything but a whole, sane image file.
     """
-    return _read(data, max_pixels, MAX_FILE_BYTES, pixels_only=True).pixels
+    return read_photo(data, max_pixels=max_pixels, pixels_only=True).pixels
 
 
 def read_photo(
-    source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, max_file_bytes: int = MAX_FILE_BYTES
+    source: Path | str | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_file_bytes: int = MAX_FILE_BYTES,
+    pixels_only: bool = False,
 ) -> Photo:
     """Read a photo from a file or from a file's bytes.
 
     Grey, palette, 1-bit and CMYK files come out as RGB, 16-bit ones as 8-bit with the original beside it;
     `Photo.notes` says what was lost. Of an animation or a file of several pages the first picture is read.
+
+    Args:
+        source: path, or the file's bytes.
+        max_pixels: largest width × height.
+        max_file_bytes: largest file.
+        pixels_only: leave out what only a later file needs, which saves time: `Photo.wide` and
+            `Photo.metadata`.
 
     Raises:
         LimitError: width × height is above `max_pixels`, decoding takes more than 8 bytes for each of these,
@@ -40,7 +51,20 @@ def read_photo(
         ImageError: it is no whole, sane image file of `FORMATS`. It has the file's path as its name; bytes
             have none.
     """
-    return _read(source, max_pixels, max_file_bytes, pixels_only=False)
+    name = "" if isinstance(source, bytes) else str(source)
+    try:
+        data = source if isinstance(source, bytes) else read_file(source, max_bytes=max_file_bytes)
+        return decode(data, max_pixels, pixels_only=pixels_only)
+    except ImageError as error:
+        raise error.named(name) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            "its tiles are larger than any reader takes; save it in smaller ones", name
+        ) from error
+    except MemoryError as error:
+        raise ImageError("there is not memory enough to read it; make it smaller first", name) from error
+    except DECODER_ERRORS as error:
+        raise ImageError(f"the file is damaged or cut short; get a whole copy ({error})", name) from error
 
 
 def read_file(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -79,22 +103,5 @@ def read_mask(
     A mask is read as a photo is: turned upright where its file says so, alpha left out. Errors are those of
     `read_photo`.
     """
-    photo = _read(source, max_pixels, max_file_bytes, pixels_only=True)
+    photo = read_photo(source, max_pixels=max_pixels, max_file_bytes=max_file_bytes, pixels_only=True)
     return np.asarray(Image.fromarray(photo.pixels).convert("L")) > 127
-
-
-def _read(source: Path | str | bytes, max_pixels: int, max_file_bytes: int, *, pixels_only: bool) -> Photo:
-    name = "" if isinstance(source, bytes) else str(source)
-    try:
-        data = source if isinstance(source, bytes) else read_file(source, max_bytes=max_file_bytes)
-        return decode(data, max_pixels, pixels_only=pixels_only)
-    except ImageError as error:
-        raise error.named(name) from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            "its tiles are larger than any reader takes; save it in smaller ones", name
-        ) from error
-    except MemoryError as error:
-        raise ImageError("there is not memory enough to read it; make it smaller first", name) from error
-    except DECODER_ERRORS as error:
-        raise ImageError(f"the file is damaged or cut short; get a whole copy ({error})", name) from error

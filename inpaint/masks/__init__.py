@@ -5,6 +5,7 @@ text, and `blanked` hides what lies in a hole.
 """
 
 from .blanking import HOLE_GREY, blanked
+from .checks import CheckedMask, check_mask, read_checked_mask
 from .folder import MaskFolder
 from .generators import box, free_form, lama_medium, lama_thick, lama_thin, objects, random_walk
 from .random import generator_for
@@ -12,11 +13,13 @@ from .recipe import MaskRecipe, MaskSource, parse_recipe
 
 __all__ = [
     "HOLE_GREY",
+    "CheckedMask",
     "MaskFolder",
     "MaskRecipe",
     "MaskSource",
     "blanked",
     "box",
+    "check_mask",
     "free_form",
     "generator_for",
     "lama_medium",
@@ -25,4 +28,5 @@ __all__ = [
     "objects",
     "parse_recipe",
     "random_walk",
+    "read_checked_mask",
 ]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from inpaint.files import why_not_regular
-from inpaint.images import SUFFIXES, ImageError, LimitError, read_mask
+from inpaint.images import SUFFIXES, ImageError
 
+from .checks import read_checked_mask
 from .sizes import check_size, enlarge
 
 
@@ -57,13 +58,10 @@ class MaskFolder:
         """Return mask `index` as bool H×W.
 
         Raises:
-            ImageError: the file is unreadable, or too large for a photo.
+            ImageError: the file is unreadable, too large for a photo, or cannot be meant as a mask: it has
+                no hole, or nothing but hole.
         """
-        try:
-            white = read_mask(self.path / self.names[index])
-        except LimitError as error:  # no argument here raises a limit
-            raise ImageError(error.reason, error.name) from None
-        return ~white if self.invert else white
+        return read_checked_mask(self.path / self.names[index], invert=self.invert).mask
 
     def files_of(self, stem: str) -> list[str]:
         """Return the names of the masks whose file name without extension is `stem`."""
@@ -89,10 +87,11 @@ class MaskFolder:
         """Return a random mask of the folder at `height`×`width`.
 
         The mask is resized with nearest neighbours until it just covers the wanted size, and what stands out
-        is cropped at a random place. An unreadable mask is noted in `broken` and the next one is taken.
+        is cropped at a random place. A mask that `read` refuses is noted in `broken` and the next one is
+        taken.
 
         Raises:
-            ImageError: not one mask of the folder can be read.
+            ImageError: not one mask of the folder can be used.
         """
         check_size(height, width)
         first = int(rng.integers(len(self)))
@@ -112,5 +111,5 @@ class MaskFolder:
             return np.ascontiguousarray(covering[top : top + height, left : left + width]).view(bool)
         name, reason = next(iter(self.broken.items()))
         raise ImageError(
-            f"none of the {len(self)} masks can be read (the first: {name}: {reason})", str(self.path)
+            f"none of the {len(self)} masks can be used (the first: {name}: {reason})", str(self.path)
         )

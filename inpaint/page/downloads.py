@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 
 import numpy as np
@@ -12,25 +11,23 @@ from PIL import Image
 from inpaint.images import LOSSY_FORMATS, SUFFIXES, ImageError, Photo, encode_photo
 
 
-def downloads(name: str, photo: Photo, fill: np.ndarray) -> list[tuple[str, bytes]]:
-    """Encode a fill in the photo's own format and, where that is lossy, as PNG too.
+def downloads(name: str, photo: Photo) -> list[tuple[str, bytes]]:
+    """Encode a filled photo in its own format and, where that is lossy, as PNG too.
 
     Args:
         name: what the files' names begin with.
-        photo: gives the files their EXIF and colour profile.
-        fill: uint8 H×W×3.
+        photo: the photo with its fill, see `Photo.filled`.
 
     Returns:
         Each file's name and bytes. Only the PNG where the photo's format cannot hold the fill.
     """
-    result = dataclasses.replace(photo, pixels=fill)
     files = []
     if photo.format != "PNG":
         suffix = next(suffix for suffix, known in SUFFIXES.items() if known == photo.format)
         with contextlib.suppress(ImageError):
-            files.append((f"{name}-filled{suffix}", encode_photo(result, photo.format)))
+            files.append((f"{name}-filled{suffix}", encode_photo(photo, photo.format)))
     if photo.format in LOSSY_FORMATS or not files:
-        files.append((f"{name}-filled.png", encode_photo(result, "PNG")))
+        files.append((f"{name}-filled.png", encode_photo(photo, "PNG")))
     return files
 
 

@@ -178,7 +178,7 @@ class FillTab:
         if outcome is None or event.index not in range(len(outcome.fills)):
             raise refusal("This fill is no longer kept.")
         outcome = dataclasses.replace(outcome, shown=event.index)
-        return (outcome, *self._show(outcome, outcome.pixels()), *self._files_of(outcome))
+        return (outcome, *self._show(outcome, outcome.result().pixels), *self._files_of(outcome))
 
     def offer_downloads(self, outcome: Outcome) -> tuple[Any, ...]:
         """Offer the files of the fill that is shown."""
@@ -192,9 +192,8 @@ class FillTab:
         """Put the photo with the fill that is shown on the canvas."""
         if outcome is None:
             raise refusal("There is no fill to go on from.")
-        pixels = outcome.pixels()
-        photo = dataclasses.replace(outcome.work.photo, pixels=pixels)
-        return Work(outcome.work.name, photo), self.bench.on_canvas(pixels)
+        photo = outcome.result()
+        return Work(outcome.work.name, photo), self.bench.on_canvas(photo.pixels)
 
     def start_over(self, work: Work) -> tuple[Any, ...]:
         """Forget the fills of another photo, and suggest by how much to grow the masks of this one."""
@@ -218,7 +217,7 @@ class FillTab:
     def _files_of(self, outcome: Outcome) -> tuple[gr.DownloadButton, ...]:
         """Return the three download buttons for the fill that is shown."""
         buttons: list[gr.DownloadButton] = []
-        for name, data in downloads(outcome.work.name, outcome.work.photo, outcome.pixels()):
+        for name, data in downloads(outcome.work.name, outcome.result()):
             kind = Path(name).suffix.removeprefix(".").upper()
             title = f"{kind}, exact pixels" if buttons else f"Download {kind}"
             buttons.append(gr.DownloadButton(title, value=self._in_cache(data, name), visible=True))

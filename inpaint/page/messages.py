@@ -16,5 +16,4 @@ def refusal(message: str) -> gr.Error:
 
 def reason(error: Exception) -> str:
     """Return an error's reason as HTML, which is what message boxes show, without the name of the file."""
-    # `str` of a `LimitError` also advises to raise the limit, which a visitor cannot.
     return html.escape(error.reason if isinstance(error, ImageError) else str(error))

@@ -85,12 +85,13 @@ class Outcome:
         """The line about the fill that is shown."""
         return self.fills[self.shown].report
 
-    def pixels(self) -> np.ndarray:
-        """Return the photo with the fill that is shown, uint8 H×W×3."""
+    def result(self) -> Photo:
+        """Return the photo with the fill that is shown."""
         fill = self.fills[self.shown]
+        hole = grown(self.mask, fill.settings.grow)
         pixels = self.work.photo.pixels.copy()
-        pixels[grown(self.mask, fill.settings.grow)] = fill.values
-        return pixels
+        pixels[hole] = fill.values
+        return self.work.photo.filled(pixels, hole)
 
     def is_of(self, work: Work, mask: np.ndarray) -> bool:
         """Return whether these are fills of that photo and mask."""

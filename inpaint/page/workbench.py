@@ -11,7 +11,8 @@ import gradio as gr
 import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 
-from inpaint.images import SUFFIXES, ImageError, Photo, read_mask
+from inpaint.images import SUFFIXES, ImageError, Photo
+from inpaint.masks import read_checked_mask
 from inpaint.page.canvas import CanvasError, canvas_copy, canvas_size, mask_layer, photo_mask, shrink_mask
 from inpaint.page.downloads import png
 from inpaint.page.editor import MaskEditor, brush, read_strokes
@@ -149,9 +150,9 @@ class Workbench:
             raise refusal("Open a photo first, then its mask.")
         height, width = work.photo.pixels.shape[:2]
         try:
-            mask = read_mask(Path(path).read_bytes(), max_pixels=self._limits.pixels)
+            mask = read_checked_mask(Path(path).read_bytes(), max_pixels=self._limits.pixels).mask
         except ImageError as error:
-            raise refusal(f"This mask cannot be opened: {reason(error)}.") from None
+            raise refusal(f"This mask cannot be used: {reason(error)}.") from None
         if mask.shape != (height, width):
             raise refusal(
                 f"The mask is {mask.shape[1]} × {mask.shape[0]} pixels, the photo {width} × {height}; "

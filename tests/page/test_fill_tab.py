@@ -48,7 +48,7 @@ def test_another_fill_has_another_seed_and_all_are_kept(table: SimpleNamespace) 
         outcome, *_, report, save, _, save_mask = table.choose(outcome, SimpleNamespace(index=index))
         assert f"seed {seed}" in report
         wanted = np.where(hole[..., None], np.uint8(index + 1), table.work.photo.pixels)
-        assert (outcome.pixels() == wanted).all()
+        assert (outcome.result().pixels == wanted).all()
         assert (np.asarray(Image.open(save.value["path"])) == wanted).all()
         assert (np.asarray(Image.open(save_mask.value["path"])).astype(bool) == table.canvas).all()
     # One more than are kept: the oldest goes, and no seed is taken twice. The next input is the chosen one.
