@@ -34,10 +34,13 @@ def build_parser() -> ArgumentParser:
         "run",
         help="fill the holes of a photo, or of a folder of photos",
         description="Fill the holes of a photo, or of a folder of photos. Pixels outside the mask stay as "
-        "they are: to the bit in PNG, WebP, TIFF and BMP, up to its compression in JPEG.",
-        epilog="In folders, photos and masks pair by file stem (dog.jpg, dog.png), and results keep each "
-        "photo's file name. With --candidates N they are numbered: dog-1.jpg to dog-N.jpg. A photo that "
-        "cannot be done is reported and skipped; the exit code is then 1.",
+        "they are: to the bit in PNG and TIFF, with 8 or 16 bits a channel, and in WebP and BMP with 8; "
+        "up to its compression in JPEG. Resolution, EXIF, XMP, texts, colour profile and georeference are "
+        "kept where the format of the output can hold them; a note names what it cannot.",
+        epilog="In folders, subfolders included, photos and masks pair by their paths without extension "
+        "(trip/dog.jpg, trip/dog.png), and results keep each photo's. With --candidates N they are numbered: "
+        "dog-1.jpg to dog-N.jpg. A photo that cannot be done is reported and skipped, as one is whose mask "
+        "has no hole; the exit code is then 1.",
     )
     run.add_argument(
         "--image", type=Path, required=True, metavar="FILE|DIR", help="photo, or folder of photos"
@@ -50,12 +53,32 @@ def build_parser() -> ArgumentParser:
         help="mask of the upright photo's size, or folder of masks; pixels above 127 are filled",
     )
     run.add_argument(
+        "--mask-suffix",
+        default="",
+        metavar="TEXT",
+        help="what the masks' names have after the photos': --mask-suffix=_mask pairs dog.jpg with "
+        "dog_mask.png. They may then lie beside the photos, and --mask is that folder again",
+    )
+    run.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="FILE|DIR",
         help="file, whose suffix names the format, or folder; never the photo itself",
     )
+    existing = run.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--skip-existing",
+        dest="existing",
+        action="store_const",
+        const="skip",
+        help="leave results that are there, and make the others; without this or the next, a result that is "
+        "there is an error before anything is started",
+    )
+    existing.add_argument(
+        "--overwrite", dest="existing", action="store_const", const="overwrite", help="make all results anew"
+    )
+    run.set_defaults(existing="refuse")
     run.add_argument(
         "--model",
         default="pconv-carafe",

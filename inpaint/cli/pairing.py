@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import stat
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from inpaint.cli.arguments import UsageError
 from inpaint.cli.console import say
-from inpaint.files import prepare_folder, remove_partials, why_not_regular
+from inpaint.cli.listing import Listing, enumeration, list_images
+from inpaint.cli.matching import USUAL_SUFFIXES, MaskMatcher, is_named_as_mask
+from inpaint.cli.outputs import Existing, check_outputs, numbered
 from inpaint.images import SUFFIXES
 
 
@@ -22,23 +20,37 @@ class Task:
 
     Attributes:
         photo: where it is read.
-        masks: every mask of its stem: exactly one, or it is an error.
-        outputs: where its fills are written, one for each, in one folder and of one suffix.
+        masks: every mask of its name: exactly one, or it is an error.
+        outputs: where its fills are written, one for each seed, in one folder and of one suffix; None for
+            those that are there already and stay.
+        mask_suffix: what its mask's name has after the photo's.
+        hint: what to say besides where there is no mask.
     """
 
     photo: Path
     masks: list[Path]
-    outputs: list[Path]
+    outputs: list[Path | None]
+    mask_suffix: str = ""
+    hint: str = ""
 
 
-def pair_files(image: Path, mask: Path, output: Path, count: int) -> list[Task]:
+def pair_files(
+    image: Path,
+    mask: Path,
+    output: Path,
+    count: int,
+    mask_suffix: str = "",
+    existing: Existing = "refuse",
+) -> list[Task]:
     """Find the photos, the masks of each, and where each result goes.
 
     Args:
-        image: photo, or folder of photos.
-        mask: mask, or folder of masks, which pair with the photos by file stem.
+        image: photo, or folder of photos, subfolders included.
+        mask: mask, or folder of masks, which pair with the photos by their paths without extension.
         output: file or folder; is made where it does not exist.
         count: number of results of each photo.
+        mask_suffix: what the masks' names have after the photos'; they may then lie beside the photos.
+        existing: what is done where a result exists.
 
     Raises:
         UsageError: the paths make no sense together, or nothing can be written to `output`.
@@ -47,106 +59,76 @@ def pair_files(image: Path, mask: Path, output: Path, count: int) -> list[Task]:
     for option, path in (("--image", image), ("--mask", mask)):
         if not path.exists():
             raise UsageError(f"{option} {path}: there is no such file or folder")
-    photos = [image]
-    if image.is_dir():
-        photos, ignored = _image_files(image)
-        if not photos:
-            raise UsageError(f"--image {image}: holds no photos ({', '.join(SUFFIXES)})")
-        if ignored:
-            say(f"note: ignored in {image}, not an image by its suffix: {', '.join(ignored)}")
+    if mask_suffix and not mask.is_dir():
+        raise UsageError(
+            f"--mask-suffix {mask_suffix}: is for a folder of masks, and --mask {mask} is a file"
+        )
+    is_folder = image.is_dir()
+    into_folder = is_folder or output.is_dir() or not output.suffix
+    if is_folder:
         if output.exists() and not output.is_dir():
             raise UsageError(f"--output {output}: is a file; results of a folder of photos go to a folder")
-    into_folder = image.is_dir() or output.is_dir() or not output.suffix
-
-    masks_by_stem: dict[str, list[Path]] = {}
+        photos = _list_photos(image, mask, output, mask_suffix)
+    else:
+        photos = Listing(image.parent, [Path(image.name)])
+    masks = Listing(mask, [Path()])
+    matcher = None
     if mask.is_dir():
-        for path in _image_files(mask)[0]:
-            masks_by_stem.setdefault(path.stem, []).append(path)
-    tasks = [
-        Task(
-            photo=photo,
-            masks=masks_by_stem.get(photo.stem, []) if mask.is_dir() else [mask],
-            outputs=_numbered(output / photo.name if into_folder else output, count),
-        )
-        for photo in photos
-    ]
-    sources = _FileLocations(
-        [*photos, *itertools.chain.from_iterable(masks_by_stem.values()), *([] if mask.is_dir() else [mask])]
-    )
-    for path in itertools.chain.from_iterable(task.outputs for task in tasks):
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"--output {path}: unknown format; end it in one of {', '.join(SUFFIXES)}")
-        if _is_folder(path):
-            raise UsageError(f"--output {path}: is a folder; a photo cannot be written there")
-        source = sources.at(path)
-        if source is not None:
-            fill = f"{path.name} " if count > 1 else ""
-            raise UsageError(
-                f"--output {output}: {fill}would overwrite {source}; name another file or folder"
+        masks = list_images(mask, [output, image] if is_folder else [])
+        if _is_same(mask, image):
+            masks.images = [path for path in masks.images if is_named_as_mask(path, mask_suffix)]
+        matcher = MaskMatcher(masks.images, photos.images, mask_suffix)
+
+    results = [numbered(output / photo if into_folder else output, count) for photo in photos.images]
+    sources = [one.folder / path for one in (photos, masks) for path in one.images]
+    kept = check_outputs(output, into_folder, list(itertools.chain.from_iterable(results)), sources, existing)
+    tasks = []
+    for photo, outputs in zip(photos.images, results, strict=True):
+        own = [Path()] if matcher is None else matcher.masks_of(photo)
+        left = [None if path in kept else path for path in outputs]
+        hint = _hint(matcher, photo) if matcher is not None and not own else ""
+        found = [masks.folder / path for path in own]
+        tasks.append(Task(photos.folder / photo, found, left, mask_suffix, hint))
+    if matcher is not None and is_folder and (unused := matcher.left()):
+        say(f"note: no photo takes these masks of {mask}: {enumeration([str(path) for path in unused])}")
+    done = sum(not any(task.outputs) for task in tasks)
+    if done:
+        say(f"note: {done} of {len(tasks)} photos have their results in {output} already, and are skipped")
+    return [task for task in tasks if any(task.outputs)]
+
+
+def _list_photos(image: Path, mask: Path, output: Path, mask_suffix: str) -> Listing:
+    """List a folder of photos; results and masks that lie in subfolders of it are none."""
+    photos = list_images(image, [output, *([mask] if mask.is_dir() else [])])
+    if _is_same(mask, image):
+        if not mask_suffix:
+            found = next(
+                (
+                    suffix
+                    for suffix in USUAL_SUFFIXES
+                    for path in photos.images
+                    if is_named_as_mask(path, suffix)
+                ),
+                USUAL_SUFFIXES[0],
             )
-    folder = output if into_folder else output.parent
-    try:
-        prepare_folder(folder)
-    except OSError as error:
-        raise UsageError(f"--output {folder}: no photo can be written there ({error.strerror})") from error
-    remove_partials(folder, {path.name for task in tasks for path in task.outputs})
-    return tasks
+            raise UsageError(
+                f"--mask {mask}: is the folder of the photos, too; say how the masks' names end with "
+                f"--mask-suffix={found}"
+            )
+        photos.images = [path for path in photos.images if not is_named_as_mask(path, mask_suffix)]
+    if not photos.images:
+        raise UsageError(f"--image {image}: holds no photos ({', '.join(SUFFIXES)})")
+    if photos.others:
+        say(f"note: ignored in {image}, not an image by its suffix: {enumeration(photos.others)}")
+    return photos
 
 
-def _is_folder(path: Path) -> bool:
-    """Whether this is a folder; raises OSError where there can be nothing of that name."""
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+def _hint(matcher: MaskMatcher, photo: Path) -> str:
+    suffix = matcher.suffix_for(photo)
+    if suffix is None:
+        return ""
+    return f"; there is {photo.stem}{suffix}: are the masks named so? Then add --mask-suffix={suffix}"
 
 
-class _FileLocations:
-    """Where files lie, to find one of them by another path that leads there."""
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self._paths = {key: path for path in paths for key in self._keys(path)}
-
-    def at(self, path: Path) -> Path | None:
-        """Return the file that a path leads to, or would: a link to nothing, or to itself, is one too."""
-        return next((self._paths[key] for key in self._keys(path) if key in self._paths), None)
-
-    @staticmethod
-    def _keys(path: Path) -> Iterator[str | tuple[int, int]]:
-        # `Path.resolve` raises where links go round in a circle.
-        yield os.path.realpath(path)
-        # Other names of one file: hard links, and capitals where the system takes them for small letters.
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            yield status.st_dev, status.st_ino
-
-
-def _numbered(path: Path, count: int) -> list[Path]:
-    """Return the paths of `count` results: photo.png, or photo-1.png, photo-2.png and so on.
-
-    Two photos have no path in common: the number is what follows the last hyphen.
-
-    >>> [path.name for path in _numbered(Path("photo.png"), 2)]
-    ['photo-1.png', 'photo-2.png']
-    """
-    if count == 1:
-        return [path]
-    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
-
-
-def _image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return what a folder holds of images by suffix, sorted, and the names of its other files; none hidden.
-
-    A pipe or the like that is named as an image is returned as one: reading it is an error that names it.
-    """
-    images, others = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() in SUFFIXES:
-            images.append(path)
-        elif path.is_file():
-            others.append(path.name)
-        elif not path.is_dir():
-            others.append(f"{path.name} ({why_not_regular(path)})")
-    return images, others
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_dir() and other.is_dir() and one.samefile(other)

@@ -14,14 +14,13 @@ from inpaint.cli.arguments import LARGEST_SEED, UsageError
 from inpaint.cli.console import say
 from inpaint.cli.pairing import Task, pair_files
 from inpaint.images import (
-    ALPHA_FORMATS,
     LOSSY_FORMATS,
     ImageError,
     LimitError,
     Photo,
     check_can_hold,
     format_for,
-    read_mask,
+    losses,
     read_photo,
     write_photo,
 )
@@ -29,6 +28,15 @@ from inpaint.terminal import printable
 
 if TYPE_CHECKING:
     from inpaint.inference import Inpainter
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The largest picture, in pixels, and the largest file, in bytes, that are read."""
+
+    pixels: int
+    file_bytes: int
+
 
 _LIMIT_FLAGS = {"max_pixels": "--max-megapixels", "max_file_bytes": "--max-megabytes"}
 
@@ -50,9 +58,18 @@ def fill_photos(arguments: argparse.Namespace) -> int:
             f"--seed {arguments.seed}: no room for {count} seeds from there on; name a smaller one"
         )
     try:
-        tasks = pair_files(arguments.image, arguments.mask, arguments.output, count)
+        tasks = pair_files(
+            arguments.image,
+            arguments.mask,
+            arguments.output,
+            count,
+            arguments.mask_suffix,
+            arguments.existing,
+        )
     except OSError as error:  # a name that is too long, a folder that may not be listed
         raise UsageError(f"{error.filename}: {error.strerror}") from error
+    if not tasks:
+        return 0
     # After the paths are known to make sense: this import and the model take seconds.
     from inpaint.inference import Inpainter
 
@@ -61,8 +78,11 @@ def fill_photos(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
 
-    for format in sorted({format_for(task.outputs[0]) for task in tasks} & LOSSY_FORMATS):
+    for format in sorted(
+        {format_for(path) for task in tasks for path in task.outputs if path} & LOSSY_FORMATS
+    ):
         say(f"note: {format} does not keep pixels outside the mask exactly; name a .png output for that")
+    limits = Limits(round(arguments.max_megapixels * 1e6), round(arguments.max_megabytes * 1e6))
     failed = 0
     # A bar that advances by parts of a photo, since one large photo can take as long as a folder.
     with tqdm(
@@ -72,10 +92,6 @@ def fill_photos(arguments: argparse.Namespace) -> int:
     ) as bar:
         for done, task in enumerate(tasks):
             bar.set_description_str(f"{done + 1}/{len(tasks)} {printable(task.photo.name)}")
-            limits = {
-                "max_pixels": round(arguments.max_megapixels * 1e6),
-                "max_file_bytes": round(arguments.max_megabytes * 1e6),
-            }
             try:
                 fill_one(fill, task, arguments.seed, arguments.grow, limits, bar)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -91,12 +107,20 @@ def fill_photos(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def fill_one(fill: Inpainter, task: Task, seed: int, grow: int, limits: dict[str, int], bar: tqdm) -> None:
+def fill_one(fill: Inpainter, task: Task, seed: int, grow: int, limits: Limits, bar: tqdm) -> None:
     """Read a photo and its mask, and write each of its fills as it is done."""
+    # Here, because it loads torch, which `inpaint --help` has no need of.
+    from inpaint.inference.inpainter import grown
+
     photo, mask = _read(task, limits)
-    for note in _notes(task, photo, mask, grow):
-        say(f"note: {task.photo}: {note}")
-    done = bar.n
+    hole = grown(mask, grow)
+    if hole.all():
+        raise ImageError(
+            f"its mask {task.masks[0].name}, grown by {grow} pixels, leaves nothing to fill from; "
+            "grow it less",
+            str(task.photo),
+        )
+    done, told = bar.n, False
     fills = fill.candidates(
         photo.pixels,
         mask,
@@ -105,44 +129,43 @@ def fill_one(fill: Inpainter, task: Task, seed: int, grow: int, limits: dict[str
         grow=grow,
         progress=lambda fraction: _advance(bar, done + fraction),
     )
-    for output, result in zip(task.outputs, fills, strict=True):
-        write_photo(output, dataclasses.replace(photo, pixels=result))
+    for output, pixels in zip(task.outputs, fills, strict=True):
+        if output is None:
+            continue
+        result = photo.filled(pixels, hole)
+        if not told:
+            for note in (*result.notes, *losses(result, format_for(output))):
+                say(f"note: {task.photo}: {note}")
+            told = True
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_photo(output, result)
 
 
-def _read(task: Task, limits: dict[str, int]) -> tuple[Photo, np.ndarray]:
+def _read(task: Task, limits: Limits) -> tuple[Photo, np.ndarray]:
     """Read a photo and its mask, and check that they fit each other and the format of the results."""
+    # Here, because it loads OpenCV, which `inpaint --help` has no need of.
+    from inpaint.masks import read_checked_mask
+
     if not task.masks:
-        raise ImageError(f"there is no mask named {task.photo.stem}.png or the like", str(task.photo))
+        name = f"{task.photo.stem}{task.mask_suffix}.png"
+        raise ImageError(f"there is no mask named {name} or the like{task.hint}", str(task.photo))
     if len(task.masks) > 1:
         names = ", ".join(mask.name for mask in task.masks)
-        raise ImageError(f"several masks have its stem ({names}); keep one", str(task.photo))
-    photo = read_photo(task.photo, **limits)
-    mask = read_mask(task.masks[0], **limits)
+        raise ImageError(f"several masks have its name ({names}); keep one", str(task.photo))
+    photo = read_photo(task.photo, max_pixels=limits.pixels, max_file_bytes=limits.file_bytes)
     height, width = photo.pixels.shape[:2]
-    if mask.shape != (height, width):
+    check_can_hold(format_for(next(path for path in task.outputs if path)), width, height)
+    checked = read_checked_mask(task.masks[0], max_pixels=limits.pixels, max_file_bytes=limits.file_bytes)
+    rows, columns = checked.mask.shape
+    if (rows, columns) != (height, width):
         raise ImageError(
-            f"its mask {task.masks[0].name} is {mask.shape[1]}×{mask.shape[0]}, but the upright photo is "
-            f"{width}×{height}; draw the mask at the photo's size",
+            f"its mask {task.masks[0].name} is {columns}×{rows}, but the upright photo is {width}×{height}; "
+            "draw the mask at the photo's size",
             str(task.photo),
         )
-    check_can_hold(format_for(task.outputs[0]), width, height)
-    return photo, mask
-
-
-def _notes(task: Task, photo: Photo, mask: np.ndarray, grow: int) -> list[str]:
-    """Return what a user should know of a photo before it is filled."""
-    # Here, because it loads torch, which `inpaint --help` has no need of.
-    from inpaint.inference.inpainter import grown
-
-    notes = list(photo.notes)
-    if not mask.any():
-        notes.append(f"its mask {task.masks[0].name} has no pixel above 127, so nothing was filled")
-    elif grown(mask, grow).all():
-        around = f", grown by {grow} pixels," if grow else ""
-        notes.append(f"its mask {task.masks[0].name}{around} leaves nothing to fill from, so all is grey")
-    if photo.alpha is not None and format_for(task.outputs[0]) not in ALPHA_FORMATS:
-        notes.append(f"{task.outputs[0].suffix} files hold no transparency; it was left out")
-    return notes
+    for note in checked.notes:
+        say(f"note: {task.photo}: its mask {task.masks[0].name}: {note}")
+    return photo, checked.mask
 
 
 def _advance(bar: tqdm, position: float) -> None:

@@ -1,6 +1,7 @@
 """`inpaint run`, from the arguments to the files it leaves."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -71,11 +72,12 @@ def test_alpha_is_kept_and_its_loss_is_said(model, place, capsys):
     save("hole.png", MASK)
     assert run(model, "photo.png", "hole.png", "result.png") == 0
     with Image.open("result.png") as image:
-        np.testing.assert_array_equal(np.asarray(image)[..., 3], alpha)
+        np.testing.assert_array_equal(np.asarray(image)[..., 3][MASK == 0], alpha[MASK == 0])
+        assert (np.asarray(image)[..., 3][MASK > 0] == 255).all()
         np.testing.assert_array_equal(np.asarray(image)[..., :3][MASK == 0], PHOTO[MASK == 0])
-    assert "transparency" not in capsys.readouterr().err
+    assert "what was filled is opaque; the rest keeps its transparency" in capsys.readouterr().err
     assert run(model, "photo.png", "hole.png", "result.jpg") == 0
-    assert "transparency" in capsys.readouterr().err
+    assert "left out, because JPEG cannot hold it: transparency" in capsys.readouterr().err
 
 
 def test_a_grey_photo_stays_grey(model, place):
@@ -88,13 +90,53 @@ def test_a_grey_photo_stays_grey(model, place):
 
 
 def test_what_was_lost_in_reading_is_said(model, place, capsys):
-    save("photo.png", PHOTO[..., 0].astype(np.uint16) * 257)
-    save("hole.png", np.zeros_like(MASK))
+    wide = PHOTO[..., 0].astype(np.uint16) * 257 + 1
+    save("photo.png", wide)
+    save("hole.png", MASK)
     assert run(model, "photo.png", "hole.png", "result.png") == 0
-    said = capsys.readouterr().err
-    assert "photo.png: 16-bit pixels were read as 8-bit" in said
-    assert "hole.png has no pixel above 127" in said
-    np.testing.assert_array_equal(load("result.png")[..., 0], PHOTO[..., 0])
+    assert "photo.png: what was filled has 8 bits a channel" in capsys.readouterr().err
+    with Image.open("result.png") as image:
+        np.testing.assert_array_equal(np.asarray(image)[MASK == 0], wide[MASK == 0])
+    assert run(model, "photo.png", "hole.png", "result.jpg") == 0
+    assert "16 bits a channel were rounded to the 8 of JPEG" in capsys.readouterr().err
+    save("photo.gif", PHOTO, save_all=True, append_images=[Image.fromarray(255 - PHOTO)])
+    assert run(model, "photo.gif", "hole.png", "result.gif") == 0
+    assert "has several pictures; only the first was read" in capsys.readouterr().err
+
+
+def test_a_mask_that_cannot_be_meant_is_a_failed_photo(model, place, capsys):
+    save("photo.png", PHOTO)
+    for values, told in (
+        (np.minimum(MASK, 1), "the largest value is 1; white = fill. Values 0 and 1? Multiply them by 255"),
+        (np.full_like(MASK, 255), "the mask covers everything, which leaves nothing to fill from"),
+    ):
+        save("hole.png", values)
+        assert run(model, "photo.png", "hole.png", "result.png") == 1
+        said = capsys.readouterr().err
+        assert "error: photo.png: hole.png: " in said and told in said
+        assert not (place / "result.png").exists()
+    layer = np.dstack([np.full((*MASK.shape, 3), 255, np.uint8), MASK])
+    save("hole.png", layer)
+    assert run(model, "photo.png", "hole.png", "result.png") == 0
+    assert "its mask hole.png: its colours leave nothing to fill from" in capsys.readouterr().err
+    np.testing.assert_array_equal(load("result.png")[MASK == 0], PHOTO[MASK == 0])
+
+
+def test_an_object_that_was_erased_to_transparency_is_filled_to_be_seen(model, place):
+    save("photo.png", np.dstack([PHOTO, 255 - MASK]))
+    save("hole.png", MASK)
+    assert run(model, "photo.png", "hole.png", "result.png", "--grow", "2") == 0
+    with Image.open("result.png") as image:
+        assert image.mode == "RGB"
+
+
+def test_neither_warning_nor_limit_of_pillow_is_met(model, place, capsys, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", PHOTO.shape[0] * PHOTO.shape[1] // 3)
+    Image.fromarray(PHOTO).save("photo.png")
+    Image.fromarray(MASK).save("hole.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run(model, "photo.png", "hole.png", "result.png", "--max-megapixels", "300") == 0
 
 
 def test_candidates_are_numbered_files_of_consecutive_seeds(model, place, detail, monkeypatch, capsys):
@@ -136,7 +178,7 @@ def test_a_grown_mask_takes_up_the_rim_of_a_soft_object(place):
     save("hole.png", ((away < 0) * 255).astype(np.uint8))
 
     def magenta(*more):
-        assert run("pconv-carafe", "photo.png", "hole.png", "filled.png", *more) == 0
+        assert run("pconv-carafe", "photo.png", "hole.png", "filled.png", "--overwrite", *more) == 0
         filled = load("filled.png").astype(int)
         return (filled[..., [0, 2]].min(axis=2) - filled[..., 1]).max()
 
@@ -147,11 +189,11 @@ def test_a_grown_mask_takes_up_the_rim_of_a_soft_object(place):
 def test_a_mask_that_grows_over_everything_is_said(model, place, capsys):
     save("photo.png", PHOTO)
     save("hole.png", MASK)
-    assert run(model, "photo.png", "hole.png", "out.png", "--grow", "200") == 0
+    assert run(model, "photo.png", "hole.png", "out.png", "--grow", "200") == 1
     assert (
-        "hole.png, grown by 200 pixels, leaves nothing to fill from, so all is grey"
-        in capsys.readouterr().err
+        "hole.png, grown by 200 pixels, leaves nothing to fill from; grow it less" in capsys.readouterr().err
     )
+    assert not (place / "out.png").exists()
 
 
 def test_without_detail_the_network_alone_fills(model, place, detail, capsys):
