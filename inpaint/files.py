@@ -65,6 +65,16 @@ def _check_mode(mode: int) -> None:
     raise NotRegularError(f"is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
 
 
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: indexes of tars, the compiled operator.
+
+    It is `$INPAINT_CACHE_DIR`, else `$XDG_CACHE_HOME/inpaint`, else `~/.cache/inpaint`; it may not exist yet.
+    """
+    given = os.environ.get("INPAINT_CACHE_DIR")
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inpaint"
+    return folder.expanduser()
+
+
 def partial_path(path: Path) -> Path:
     """Return a new name beside `path` for what is being written; `remove_partials` knows it again."""
     return path.with_name(f".{_part(path.name)}.{secrets.token_hex(4)}.partial")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from inpaint.ops.library import has_compiler
+from inpaint.ops.build import has_compiler
 from inpaint.training.distributed import World
 from inpaint.training.settings import TrainSettings
 
