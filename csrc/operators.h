@@ -8,7 +8,7 @@
 // in which a null pointer stands for what is not there or not wanted.
 #pragma once
 
-#include "carafe.h"
+#include "layout.h"
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>

@@ -1,7 +1,7 @@
 // CARAFE on CUDA devices: what operators.h asks of a device.
 #pragma once
 
-#include "../carafe.h"
+#include "../layout.h"
 
 namespace inpaint::cuda {
 
