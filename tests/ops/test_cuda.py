@@ -216,5 +216,9 @@ def test_the_emulator_notices_mistakes(emulator_program: Path, mistake: int, sai
 def test_the_emulated_library_is_made_from_the_sources_that_nvcc_compiles() -> None:
     watched = set(cuda_emulation.recipe().watched)
     csrc = build.sources_folder()
-    assert {csrc / "cuda" / name for name in ("carafe.cu", "block.h", "launch.h")} <= watched
-    assert '#include "../../../csrc/cuda/carafe.cu"' in (cuda_emulation.FOLDER / "library.cpp").read_text()
+    kernels = {path for path in csrc.glob("cuda/*.*") if path.name != "register.cu"}
+    assert kernels <= watched
+    source = (cuda_emulation.FOLDER / "library.cpp").read_text()
+    for path in kernels:
+        if path.suffix == ".cu":
+            assert f'#include "../../../csrc/cuda/{path.name}"' in source
