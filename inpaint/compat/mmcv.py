@@ -1,8 +1,8 @@
-"""The names and signatures of mmcv's and the paper's CARAFE: `from inpaint.ops.mmcv import CARAFEPack`.
+"""CARAFE under the names and signatures of mmcv and of the paper's code.
 
-State dicts of `mmcv.ops.CARAFEPack` load unchanged. What differs: all layouts, types and devices of
-`inpaint.ops.carafe` are taken, and what does not fit is a ValueError that names it. The `naive` names are the
-same operator.
+State dicts of `mmcv.ops.CARAFEPack` load unchanged. What differs: all memory formats, types and devices of
+`inpaint.ops.carafe` are supported, and arguments that do not fit are a ValueError that names them. The
+`naive` names are the same operator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inpaint.ops import carafe_fused
 def carafe(
     features: Tensor, masks: Tensor, kernel_size: int, group_size: int = 1, scale_factor: int = 1
 ) -> Tensor:
-    """`inpaint.ops.carafe` with mmcv's names of arguments, and its defaults.
+    """Call `inpaint.ops.carafe` by mmcv's names of arguments, and with its defaults.
 
     Args:
         features: [N, C, H, W].
@@ -42,7 +42,7 @@ class CARAFE(nn.Module):
         self.scale_factor = scale_factor
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
-        """See `carafe`."""
+        """Reassemble, as `carafe` does."""
         return carafe(features, masks, self.kernel_size, self.group_size, self.scale_factor)
 
 
@@ -90,7 +90,7 @@ class CARAFEPack(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Xavier for the convolutions, then N(0, 0.001) for the encoder; biases 0."""
+        """Draw weights as mmcv does: Xavier's, and N(0, 0.001) for the encoder; biases are 0."""
         nn.init.xavier_uniform_(self.channel_compressor.weight)
         nn.init.normal_(self.content_encoder.weight, std=0.001)
         for conv in (self.channel_compressor, self.content_encoder):
@@ -98,17 +98,17 @@ class CARAFEPack(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     def kernel_normalizer(self, mask: Tensor) -> Tensor:
-        """The encoder's output [N, G·k²·σ², H, W] to kernels [N, G·k², σH, σW]; each group's sum to 1."""
+        """Turn the encoder's output [N, G·k²·σ², H, W] into kernels [N, G·k², σH, σW]; each group's sum is 1."""
         shuffled = F.pixel_shuffle(mask, self.scale_factor)
         n, _, h, w = shuffled.shape
         return shuffled.view(n, self.up_group, -1, h, w).softmax(2).view(n, -1, h, w)
 
     def feature_reassemble(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`carafe` with this module's numbers."""
+        """Call `carafe` with this module's settings."""
         return carafe(x, mask, self.up_kernel, self.up_group, self.scale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C, σH, σW]; normalisation and reassembly in one pass."""
+        """Upsample [N, C, H, W] to [N, C, σH, σW]; normalisation and reassembly are one pass."""
         logits = self.content_encoder(self.channel_compressor(x))
         return carafe_fused(x, logits, self.up_kernel, self.up_group, self.scale_factor)  # type: ignore[return-value]
 
