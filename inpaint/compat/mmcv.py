@@ -98,7 +98,7 @@ class CARAFEPack(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     def kernel_normalizer(self, mask: Tensor) -> Tensor:
-        """Turn the encoder's output [N, G·k²·σ², H, W] into kernels [N, G·k², σH, σW]; each group's sum is 1."""
+        """Turn logits [N, G·k²·σ², H, W] into kernels [N, G·k², σH, σW], of which each group's sum is 1."""
         shuffled = F.pixel_shuffle(mask, self.scale_factor)
         n, _, h, w = shuffled.shape
         return shuffled.view(n, self.up_group, -1, h, w).softmax(2).view(n, -1, h, w)

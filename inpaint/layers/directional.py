@@ -65,7 +65,7 @@ def directional_candidates(image: Tensor, valid: Tensor, fill: Tensor) -> tuple[
 
 
 def _steps_to_known(start: Tensor, down: int, right: int) -> Tensor:
-    """Count the steps against (down, right) from each pixel to the first known one; infinity if there is none.
+    """Count steps against (down, right) from each pixel to the first known one; infinity where none is.
 
     By doubling: what lies within 2ⁿ⁺¹ steps lies within 2ⁿ steps of here or of the pixel 2ⁿ steps away.
     """

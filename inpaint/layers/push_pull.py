@@ -62,7 +62,7 @@ def known_averages(image: Tensor, valid: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def halved(x: Tensor) -> Tensor:
-    """Means of 2×2 pixels, [N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉]; an odd last row or column is kept."""
+    """Return means of 2×2 pixels, [N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉]; an odd last row or column is kept."""
     return F.avg_pool2d(x, 2, ceil_mode=True)
 
 
@@ -72,5 +72,5 @@ def coarsest_fill(colour: Tensor, known: Tensor) -> Tensor:
 
 
 def raised(fill: Tensor, colour: Tensor, known: Tensor, sweeps: int = _SWEEPS) -> Tensor:
-    """One push: bring a fill up to the next size of `known_averages`, and relax it towards the membrane."""
+    """Bring a fill up to the next size of `known_averages`, and relax it towards the membrane (one push)."""
     return membrane_raised(fill, colour, known, sweeps)

@@ -101,9 +101,9 @@ class CarafeUpsample(Upsampler):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights as the paper does: Xavier's for the compressor, N(0, 0.001) for the encoder; biases are 0.
+        """Draw weights as the paper does, so that kernels start almost flat.
 
-        Kernels so start almost flat.
+        Xavier's for the compressor, N(0, 0.001) for the encoder; biases are 0.
         """
         nn.init.xavier_uniform_(self.channel_compressor.weight)
         nn.init.normal_(self.content_encoder.weight, std=0.001)
@@ -136,7 +136,7 @@ class CarafeUpsample(Upsampler):
         return carafe_fused(features, self._logits(features), *self._settings())  # type: ignore[return-value]
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Upsample known features and valid; the kernels are predicted from features without the hole's values."""
+        """Upsample known features and valid; no value in the hole reaches the kernels' prediction."""
         logits = self._logits(features)
         return carafe_fused(features, logits, *self._settings(), valid=valid)  # type: ignore[return-value]
 
