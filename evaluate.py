@@ -1,32 +1,32 @@
 """Score inpainting methods side by side on the same photos with the same holes.
 
-The baselines, and a model beside them, on the 256-pixel centre crops of a folder or a tar of photos:
+Baselines alone, or with a model, on the 256-pixel centre crops of a folder or a tar of photos:
 
     python evaluate.py --images photos --masks free-form:0.1-0.5 --methods telea,ns,harmonic --output runs/a
     python evaluate.py --images val.tar --masks thin:0.05-0.2 --methods harmonic,pconv-carafe --output runs/b
 
-With masks of your own, which pair with the photos by file stem, or drawn at random from a folder:
+With your own masks, which pair with the photos by file stem, or with masks drawn at random from a folder:
 
     python evaluate.py --images photos --masks masks/ --methods telea,pconv-carafe --output runs/c
     python evaluate.py --images photos --masks folder:irregular/ --methods telea,pconv-carafe --output runs/d
 
-With pieces of the photo itself laid over what a model, or a baseline, has filled:
+With detail of the photo itself laid over the fill of a model or a baseline:
 
     python evaluate.py --images photos --masks box --methods pconv-carafe,pconv-carafe+photo --output runs/e
 
-With another program's results: write the crops (holes painted grey) and masks, fill them, score the folder:
+With another program's results: export the crops (holes painted grey) and masks, fill them, score the folder:
 
     python evaluate.py --images photos --masks box --methods telea --output runs/f --export runs/inputs
     inpaint run --image runs/inputs/images --mask runs/inputs/masks --output runs/inputs/mine
     python evaluate.py --images photos --masks box --methods telea,mine=runs/inputs/mine --output runs/f
 
-The export has a manifest.json that says which photos and holes they are. Where it lies in the folder of
-results, in the folder around it, or is named with --manifest, results of other holes are refused by it;
-without one they are refused by their pixels.
+The export writes a manifest.json that identifies the photos and holes. By it, results of other photos or
+holes are refused. It is looked for in the folder of results and in its parent, or named with --manifest.
+Without a manifest, such results are refused by their pixels.
 
 OUTPUT receives results.json, table.md (the same numbers, and the differences between methods with their 95 %
-intervals) and sheet.png. Set the number of CPU threads from outside, for example OMP_NUM_THREADS=2. The exit
-code is 1 where a photo or a mask could not be read and was left out, 2 where there is no report, 130 after
+intervals) and sheet.png. Set the number of CPU threads by the environment, for example OMP_NUM_THREADS=2. The
+exit code is 1 if a photo or a mask could not be read and was left out, 2 if there is no report, and 130 after
 Ctrl-C.
 """
 
@@ -36,17 +36,17 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from inpaint.datasets import open_photos
-from inpaint.datasets.storage import is_url, source_label
 from inpaint.devices import choose_device
-from inpaint.evaluation.baselines import METHODS, resolve_method
 from inpaint.evaluation.export import Manifest, export_cases
 from inpaint.evaluation.fills import FillFolder, check_fills
+from inpaint.evaluation.methods import METHODS, resolve_method
 from inpaint.evaluation.protocol import DEFINITIONS, EvaluationSet, MethodError, evaluate
 from inpaint.evaluation.report import markdown, write_report
 from inpaint.evaluation.results import environment
-from inpaint.images import prepare_folder
+from inpaint.files import prepare_folder
 from inpaint.metrics import FeatureDistance, LpipsAlex, LpipsUnavailableError
 from inpaint.terminal import ArgumentParser, printable
+from inpaint.urls import is_url, source_label
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

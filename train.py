@@ -5,29 +5,30 @@ The released model on a folder of photos, small pictures first, with validation 
 
     python train.py --preset pconv-carafe --data photos/train --val-data photos/val --output runs/first
 
-Global&Local against its two discriminators, for an hour. What a preset sets, --help shows behind it:
+Global&Local against its two discriminators, for an hour; --help after a preset shows what it sets:
 
     python train.py --preset gl-carafe --data photos/train --output runs/gl --max-minutes 60
     python train.py --preset gl-carafe --help
 
-The Partial Conv paper's layers, terms and two stages, in the second of which the encoder's batch
-normalisation is frozen; it needs VGG16's weights:
+The Partial Conv paper's layers, loss terms and two stages; the second stage freezes the encoder's batch
+normalisation. It needs VGG16's weights:
 
     python train.py --preset pconv-paper --data photos/train --output runs/paper
 
-Go on after Ctrl-C, a time limit or a crash: the same command with --resume. Start a new run from its weights:
+Continue after Ctrl-C, a time limit or a crash: the same command with --resume. Start a new run from the
+weights of another:
 
     python train.py --preset pconv-carafe --data photos/train --output runs/second \
         --init runs/first/best.safetensors --lr 5e-5
 
-On all GPUs of a machine, started again after a failure up to three times, each time from the last checkpoint:
+On all GPUs of a machine; after a failure torchrun starts again from the last checkpoint, up to three times:
 
     torchrun --nproc-per-node gpu --max-restarts 3 train.py --preset pconv-carafe --data photos/train \
         --output runs/big --resume
 
-On two to four hosts, the same command on each; it goes on with those that are there. The batch is the
-schedule's, whatever number of processes divides it; --accumulate 2 works through it in two parts, to save
-memory, and the number of processes times 2 has to divide it:
+On two to four hosts, run the same command on each; training continues with the hosts that are there. The
+batch size in --schedule is the total over all processes, and their number has to divide it. --accumulate 2
+splits each process's share into two parts, to save memory; then twice their number has to divide it:
 
     torchrun --nnodes 2:4 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \
         train.py --preset pconv-carafe --data photos/train --output runs/big --resume \
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     first.add_argument(
         "--preset",
         choices=PRESETS,
-        help="a whole run's settings, in inpaint/training/presets.py; flags go before",
+        help="the settings of a whole run, from inpaint/training/presets.py; flags override them",
     )
     parser = ArgumentParser(
         description=__doc__,
@@ -76,9 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Imported only now: a wrong flag is answered sooner.
     import torch
 
-    from inpaint.training.checkpoint import CheckpointError
-    from inpaint.training.distributed import LostProcessError
-    from inpaint.training.output import OutputError
+    from inpaint.training.processes.world import LostProcessError
+    from inpaint.training.saving.checkpoint import CheckpointError
+    from inpaint.training.saving.folder import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
     told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)

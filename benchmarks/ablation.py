@@ -39,7 +39,7 @@ from training_step import random_batch, training_step
 
 from inpaint.datasets import open_photos
 from inpaint.evaluation import METHODS, EvaluationSet, evaluate
-from inpaint.images import write_atomically
+from inpaint.files import write_atomically
 from inpaint.inference import Inpainter
 from inpaint.layers import UPSAMPLERS
 from inpaint.networks import PRESETS, build_network

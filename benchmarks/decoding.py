@@ -34,10 +34,10 @@ from tqdm import tqdm
 from training_step import random_batch, stage, training_step
 
 from inpaint.datasets import PhotoCache, PhotoSet, TrainingBatches, open_photos
-from inpaint.datasets.storage import source_label
 from inpaint.images import ImageError
 from inpaint.masks import MaskRecipe, generator_for, parse_recipe
 from inpaint.networks import PRESETS, build_network
+from inpaint.urls import source_label
 
 RECIPES = (
     "free-form:0.1-0.5",

@@ -25,12 +25,12 @@ from measurement import markdown_table, publish, report
 
 from inpaint import Inpainter
 from inpaint.datasets import open_photos
-from inpaint.datasets.storage import source_label
 from inpaint.evaluation import EvaluationSet
-from inpaint.evaluation.baselines import METHODS
+from inpaint.evaluation.methods import METHODS
 from inpaint.evaluation.protocol import Method, evaluate
 from inpaint.inference import detail, synthesis
 from inpaint.metrics import FeatureDistance
+from inpaint.urls import source_label
 
 SCORES = {"psnr": "PSNR dB", "feature_distance": "features", "detail": "detail", "patch_distance": "patches"}
 

@@ -27,7 +27,7 @@ import torch
 from measurement import interleaved_times, markdown_table, publish, report
 from torch import Tensor
 
-from inpaint.evaluation.baselines import check_patchmatch, harmonic, patchmatch
+from inpaint.evaluation.methods import check_patchmatch, harmonic, patchmatch
 from inpaint.inference import detail
 from inpaint.masks import generator_for, parse_recipe
 from inpaint.ops import exemplars, exemplars_reference, implementation

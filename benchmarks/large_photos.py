@@ -48,7 +48,7 @@ from comparison import (
 from measurement import markdown_table, publish, report
 
 from inpaint import Inpainter
-from inpaint.evaluation.baselines import check_patchmatch, patchmatch, telea
+from inpaint.evaluation.methods import check_patchmatch, patchmatch, telea
 from inpaint.images import read_photo
 from inpaint.inference.plan import Box
 from inpaint.masks import generator_for

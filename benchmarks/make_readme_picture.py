@@ -31,7 +31,7 @@ from comparison import GAP, cell, filled_small, object_hole, painted, photo_file
 from PIL import Image, ImageDraw
 
 from inpaint import Inpainter
-from inpaint.evaluation.baselines import check_patchmatch, patchmatch, telea
+from inpaint.evaluation.methods import check_patchmatch, patchmatch, telea
 from inpaint.images import read_photo
 from inpaint.masks import generator_for, parse_recipe
 

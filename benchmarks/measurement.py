@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.utils.benchmark import Timer
 
-from inpaint.datasets.storage import without_secrets
+from inpaint.urls import without_secrets
 
 
 def interleaved_times(

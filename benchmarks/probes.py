@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet, open_photos
-from inpaint.datasets.storage import source_label
 from inpaint.devices import choose_device
 from inpaint.evaluation import EvaluationSet
 from inpaint.layers import push_pull
@@ -41,6 +40,7 @@ from inpaint.networks.probes import (
 )
 from inpaint.ops import implementation
 from inpaint.training.validation import Validator
+from inpaint.urls import source_label
 from inpaint.weights import WeightsError, find_model, load_weights
 
 SCALES = (4, 8, 16)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from inpaint import __version__
-from inpaint.files import remove_partials, why_not_regular
+from inpaint.files import prepare_folder, remove_partials, why_not_regular
 from inpaint.images import (
     ALPHA_FORMATS,
     LOSSY_FORMATS,
@@ -39,7 +39,6 @@ from inpaint.images import (
     LimitError,
     check_can_hold,
     format_for,
-    prepare_folder,
     read_mask,
     read_photo,
     write_photo,
@@ -245,7 +244,7 @@ def _run(parser: ArgumentParser, arguments: argparse.Namespace) -> int:
                 failed += 1
                 message = str(error) or type(error).__name__
                 if isinstance(error, LimitError):
-                    message = error.naming(_LIMIT_FLAGS)
+                    message = error.explain(_LIMIT_FLAGS)
                 _say(f"error: {message if str(task.photo) in message else f'{task.photo}: {message}'}")
             bar.update(done + 1 - bar.n)
     if failed:
@@ -258,17 +257,18 @@ def _fill_one(fill: Inpainter, task: _Task, seed: int, grow: int, limits: dict[s
     from inpaint.inference.inpainter import grown
 
     if not task.masks:
-        raise ImageError(f"{task.photo}: there is no mask named {task.photo.stem}.png or the like")
+        raise ImageError(f"there is no mask named {task.photo.stem}.png or the like", str(task.photo))
     if len(task.masks) > 1:
         names = ", ".join(mask.name for mask in task.masks)
-        raise ImageError(f"{task.photo}: several masks have its stem ({names}); keep one")
+        raise ImageError(f"several masks have its stem ({names}); keep one", str(task.photo))
     photo = read_photo(task.photo, **limits)
     mask = read_mask(task.masks[0], **limits)
     height, width = photo.pixels.shape[:2]
     if mask.shape != (height, width):
         raise ImageError(
-            f"{task.photo}: its mask {task.masks[0].name} is {mask.shape[1]}×{mask.shape[0]}, but the "
-            f"upright photo is {width}×{height}; draw the mask at the photo's size"
+            f"its mask {task.masks[0].name} is {mask.shape[1]}×{mask.shape[0]}, but the upright photo is "
+            f"{width}×{height}; draw the mask at the photo's size",
+            str(task.photo),
         )
     format = format_for(task.outputs[0])
     check_can_hold(format, width, height)

@@ -32,9 +32,9 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def prefers_bfloat16(device: torch.device) -> bool:
-    """Are convolutions in bfloat16 the faster ones at inference? On CPUs that multiply its matrices (AMX).
+    """Return whether convolutions are faster in bfloat16 at inference: on CPUs with AMX they are.
 
-    Those that only have its vector products (AVX512-BF16) gain less than the conversions cost.
+    CPUs that only have vector products of bfloat16 (AVX512-BF16) gain less than the conversions cost.
     """
     if device.type != "cpu":
         return False

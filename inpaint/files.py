@@ -1,14 +1,16 @@
-"""Files of unknown origin: which of them are files at all, and what killed runs leave of them."""
+"""Files: which names are files at all, whole-or-nothing writes, and the cache folder."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,8 +28,8 @@ def open_regular(path: Path | str) -> BinaryIO:
     Raises :class:`NotRegularError` for everything that is no regular file, without waiting for it, and
     OSError for what cannot be opened.
     """
-    # Looked at before, as opening a device may do something, and once more when it is what it is. In between
-    # it may have become a pipe, which is not waited for.
+    # Checked before opening, because opening a device may have effects, and again on the open file, because
+    # the path may have changed in between. O_NONBLOCK: opening a pipe must not wait for its writer.
     _check_mode(Path(path).stat().st_mode)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -65,6 +67,54 @@ def _check_mode(mode: int) -> None:
     raise NotRegularError(f"is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
 
 
+def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file so that `path` holds either what it held before or all of `data`, whatever happens.
+
+    Args:
+        path: the file, in a folder that exists.
+        data: its bytes, or a function that writes them to a stream.
+
+    Raises:
+        OSError: the disk says no; `path` then holds what it held before.
+    """
+    partial = partial_path(path)
+    try:
+        with partial.open("xb") as stream:
+            lock(stream)
+            if callable(data):
+                data(stream)
+            else:
+                stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder and try to write there, before work whose results would be lost to it; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"can this be written?")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk: a renamed file can be lost in a power cut until then."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # Windows opens no folders, and a folder may be one that can be written and not listed
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def cache_folder() -> Path:
     """Return the folder of what can be made again: indexes of tars, the compiled operator.
 
@@ -89,7 +139,7 @@ def remove_partials(folder: Path, names: Iterable[str]) -> None:
     try:
         entries = list(os.scandir(folder))
     except OSError:
-        return  # what cannot be listed cannot be tidied
+        return  # a folder that cannot be listed cannot be cleaned
     for entry in entries:
         found = _PARTIAL.fullmatch(entry.name)
         if found and found[1] in wanted and entry.is_file(follow_symlinks=False):
@@ -114,6 +164,6 @@ def lock(stream: BinaryIO) -> bool:
 
 
 def _part(name: str) -> str:
-    """A name as it stands in that of its temporary file: itself, or if it is long, a digest."""
+    """Return a name as it stands in that of its temporary file: itself, or if it is long, a digest."""
     data = os.fsencode(name)
     return name if len(data) <= _LONGEST_PART else hashlib.sha256(data).hexdigest()[:32]

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from inpaint.images import write_atomically
+from inpaint.files import write_atomically
 
 WEIGHTS_FILE = "model.safetensors"
 """The name of the weights file in a model's folder or hub repository."""

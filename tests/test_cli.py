@@ -496,6 +496,6 @@ def test_an_output_that_cannot_be_written_is_noticed_before_the_first_fill(model
     def refused(**_):
         raise PermissionError(13, "Permission denied", "out")
 
-    monkeypatch.setattr("inpaint.images.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("inpaint.files.tempfile.TemporaryFile", refused)
     told = usage_error(capsys, model, "photo.png", "hole.png", "new/out.png")
     assert "--output new: no photo can be written there (Permission denied)" in told

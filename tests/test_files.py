@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from inpaint.files import lock, partial_path, remove_partials
-from inpaint.images import write_atomically
+from inpaint import files
+from inpaint.files import lock, partial_path, remove_partials, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,26 @@ def test_what_another_process_is_writing_stays(tmp_path):
     assert partial.exists()
     remove_partials(tmp_path, {"photo.png"})
     assert not partial.exists()
+
+
+def test_write_is_all_or_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"before")
+
+    def full_disk(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full_disk)
+    with pytest.raises(OSError, match="space"):
+        write_atomically(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="space"):
+        write_atomically(path, lambda stream: stream.write(b"after"))
+    assert path.read_bytes() == b"before"
+    monkeypatch.undo()
+    write_atomically(path, b"after")
+    assert path.read_bytes() == b"after"
+    write_atomically(path, lambda stream: stream.write(b"made while writing"))
+    assert path.read_bytes() == b"made while writing"
+    assert list(tmp_path.iterdir()) == [path]

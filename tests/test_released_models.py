@@ -6,7 +6,7 @@ import skimage.data
 from skimage.metrics import peak_signal_noise_ratio
 
 from inpaint import Inpainter
-from inpaint.evaluation.baselines import METHODS
+from inpaint.evaluation.methods import METHODS
 from inpaint.masks import generator_for, parse_recipe
 from inpaint.weights import ModelInfo, installed_models
 

@@ -40,7 +40,8 @@ from torchvision.datasets.utils import calculate_md5, check_integrity, extract_a
 from tqdm import tqdm
 
 from inpaint.datasets import open_photos
-from inpaint.datasets.storage import expand_braces, expand_paths, is_url
+from inpaint.datasets.storage import expand_braces, expand_paths
+from inpaint.urls import is_url
 
 HERE = Path(__file__).parent
 COUNTS = {"train-standard": 1_803_460, "train-challenge": 8_026_628, "val": 36_500, "test": 328_500}
@@ -77,7 +78,7 @@ class Facts:
 
 
 def unpacked_folder(split: str, size: str) -> str:
-    """The folder in which torchvision looks for the photos of a split."""
+    """Return the folder in which torchvision looks for the photos of a split."""
     return f"data_{size}_{split.removeprefix('train-')}" if split.startswith("train") else f"{split}_{size}"
 
 
@@ -149,7 +150,7 @@ def download(url: str, unfinished: Path, copies: int) -> None:
             with unfinished.open("ab" if begun else "wb") as file, bar as source:
                 shutil.copyfileobj(source, file, 1 << 20)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # there is nothing after what is here: it was whole
+        if error.code != 416:  # nothing follows what is here: it was whole already
             raise PlacesError(f"{url}: the server answers {error.code} {error.reason}") from error
         return
     except (OSError, http.client.HTTPException) as error:
@@ -173,7 +174,7 @@ def need_space(folder: Path, needed: int) -> None:
 
 def unpack_tar(tar: Path, folder: Path) -> None:
     """Unpack a tar's only top folder as `folder`, all or nothing."""
-    stage = folder.with_name(f".{folder.name}.unpacking")  # others may be unpacking other splits
+    stage = folder.with_name(f".{folder.name}.unpacking")  # other processes may be unpacking other splits
     shutil.rmtree(stage, ignore_errors=True)
     extract_archive(tar, stage)
     tops = [path for path in stage.iterdir() if path.is_dir()]
@@ -257,12 +258,12 @@ def check_output(sources: list[str], output: Path, prefix: str) -> None:
 
 
 def is_inside(path: Path, other: Path) -> bool:
-    """Whether a folder, which need not exist yet, is another one or lies below it."""
+    """Return whether a folder, which need not exist yet, is another one or lies below it."""
     return path.resolve().is_relative_to(other.resolve())
 
 
 def names_shards(pattern: Path, output: Path, prefix: str) -> bool:
-    """Whether a tar's path, or a pattern of tars, names any of the shards of this prefix in `output`."""
+    """Return whether a tar's path, or a pattern, names any of the shards of this prefix in `output`."""
     if pattern.parent.resolve() != output.resolve():
         return False
     is_shard = re.fullmatch(rf"{re.escape(prefix)}-\d{{6,}}\.tar", pattern.name)
@@ -332,22 +333,22 @@ def add_place(command: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """A whole number above 0."""
+    """Parse a whole number above 0."""
     return whole_number(text, least=1)
 
 
 def natural(text: str) -> int:
-    """A whole number, 0 or more."""
+    """Parse a whole number, 0 or more."""
     return whole_number(text, least=0)
 
 
 def quality(text: str) -> int:
-    """A quality of JPEG files."""
+    """Parse a quality of JPEG files."""
     return whole_number(text, least=1, most=95)
 
 
 def whole_number(text: str, least: int, most: int | None = None) -> int:
-    """A whole number within bounds."""
+    """Parse a whole number within bounds."""
     wanted = f"a whole number from {least} to {most}" if most else f"a whole number, {least} or more"
     try:
         value = int(text)
@@ -359,7 +360,7 @@ def whole_number(text: str, least: int, most: int | None = None) -> int:
 
 
 def folder(text: str) -> Path:
-    """A folder that is there or can be made."""
+    """Parse the path of a folder that is there or can be made."""
     path = Path(text)
     for one in (path, *path.parents):
         if os.path.isfile(one):  # noqa: PTH113 (Path's asks for permission, which is not the point here)
@@ -368,7 +369,7 @@ def folder(text: str) -> Path:
 
 
 def plain_name(text: str) -> str:
-    """The beginning of a file's name, without folders."""
+    """Parse the beginning of a file's name, without folders."""
     if not text or text.startswith(".") or set(text) & set("/\\*?[]{}"):
         raise argparse.ArgumentTypeError(f"expected a name such as places, got {text!r}")
     return text

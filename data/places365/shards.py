@@ -20,7 +20,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet
-from inpaint.images import ImageError, decode_rgb, sync_folder, write_atomically
+from inpaint.files import sync_folder, write_atomically
+from inpaint.images import ImageError, decode_rgb
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Packing:
     shuffle: int | None = None
 
     def order(self, number: int) -> np.ndarray:
-        """The order in which `number` photos are packed."""
+        """Return the order in which `number` photos are packed."""
         order = np.arange(number)
         return order if self.shuffle is None else np.random.default_rng(self.shuffle).permutation(order)
 
     def encode(self, data: bytes, name: str) -> tuple[str, bytes]:
-        """A photo's name and file as they are to be stored; ImageError if it is broken.
+        """Return a photo's name and file as they are to be stored; ImageError if it is broken.
 
         A photo that is not larger than wanted keeps its bytes.
         """
@@ -104,7 +105,7 @@ def _root_and_parts(name: str) -> tuple[str, list[str]]:
 
 
 def distinct_name(name: str, keys: set[str]) -> str:
-    """The name, changed where webdataset would take the photo for a part of another; its key joins `keys`.
+    """Return the name, changed where webdataset would take the photo for a part of another; add its key.
 
     A key ends at the first dot. So other dots than the suffix's become `_`, and where the key is there
     already, as with `a.png` after `a.jpg`, a number is put behind it: `a-2.png`.
@@ -216,7 +217,7 @@ def _write_shard(
                         continue
                     name, data = result
                     add_member(archive, distinct_name(name, keys), data)
-            # The catalogue is flushed to the disk, and must not tell of a shard that a power cut can take.
+            # First the shards: the catalogue must not name a shard that a power cut can still lose.
             stream.flush()
             os.fsync(stream.fileno())
         unfinished.replace(path)
@@ -237,11 +238,10 @@ def _encoded(
     """Each photo as it is to be stored, in order, made by several threads a few at a time."""
 
     def encode(index: int) -> Encoded:
-        name = photos.names[index]
         try:
             return packing.encode(photos.read_bytes(index), members[index])
         except ImageError as error:
-            return ImageError(str(error).removeprefix(f"{name}: ").removeprefix("image: "))
+            return ImageError(error.reason)
 
     for start in range(0, len(indices), 256):
         for result in pool.map(encode, indices[start : start + 256]):

@@ -16,7 +16,7 @@ from shards import add_member
 from torchvision.datasets import Places365
 from torchvision.datasets.utils import calculate_md5
 
-from inpaint.images import write_atomically
+from inpaint.files import write_atomically
 
 CLASSES = {"/a/airfield": 0, "/a/apartment_building/outdoor": 9, "/b/bedroom": 52, "/k/kitchen": 203}
 """Some of the 365 categories, and their numbers there."""
@@ -51,7 +51,7 @@ def make(root: Path, photos_per_class: int, broken: bool) -> None:
 
 
 def known(root: Path) -> tuple[Any, dict[str, int]]:
-    """What stands in for torchvision's class with the URLs and MD5 sums, and the photos in each split."""
+    """Return a stand-in of torchvision's class with the URLs and MD5 sums, and the photos in each split."""
     try:
         facts = json.loads((root / FACTS).read_text("utf-8"))
     except OSError as error:
@@ -111,7 +111,7 @@ def _files(rng: np.random.Generator) -> dict[str, bytes]:
 
 
 def _spoilt(data: bytes, kind: str) -> bytes:
-    """A JPEG file, broken in the way that `kind` names."""
+    """Return a JPEG file, broken in the way that `kind` names."""
     if kind == "cut short":
         return data[: len(data) // 2]
     if kind == "empty":

@@ -1,11 +1,13 @@
 """Photos and masks to training batches.
 
 `open_photos` finds photos in folders, tars and behind URLs; `PhotoCache` keeps decoded ones;
-`TrainingBatches` cuts them into batches, each a pure function of ``(seed, step)``.
+`TrainingBatches` cuts them into batches, each a pure function of `(seed, step)`.
 """
 
 from .batches import Batch, TrainingBatches
-from .photos import DEFAULT_CACHE_BYTES, PhotoCache, PhotoSet, open_photos, open_photos_in_turn
+from .cache import DEFAULT_CACHE_BYTES, PhotoCache
+from .opening import open_photos
+from .photos import PhotoSet
 
 __all__ = [
     "DEFAULT_CACHE_BYTES",
@@ -14,5 +16,4 @@ __all__ = [
     "PhotoSet",
     "TrainingBatches",
     "open_photos",
-    "open_photos_in_turn",
 ]

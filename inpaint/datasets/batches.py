@@ -1,4 +1,4 @@
-"""Photos and masks to training batches, each batch a pure function of ``(seed, step)``.
+"""Photos and masks to training batches, each batch a pure function of `(seed, step)`.
 
 Nothing here keeps a position: a run that resumes at step 1000 sees exactly the batches that an
 uninterrupted one would, whatever the number of threads, the size of the cache, or the processes that share
@@ -21,15 +21,16 @@ from torch import Tensor
 from inpaint.images import ImageError
 from inpaint.masks import MaskRecipe, generator_for, parse_recipe
 
-from .photos import PhotoCache, PhotoSet
+from .cache import PhotoCache
+from .photos import PhotoSet
 
 
 class Batch(NamedTuple):
     """What one training step sees.
 
     Attributes:
-        image: float32 ``[N, 3, H, W]`` in [0, 1], RGB, whole (the hole is not blanked), channels_last.
-        mask: float32 ``[N, 1, H, W]``, 1 = hole.
+        image: float32 `[N, 3, H, W]` in [0, 1], RGB, whole (the hole is not blanked), channels_last.
+        mask: float32 `[N, 1, H, W]`, 1 = hole.
     """
 
     image: Tensor
@@ -37,18 +38,18 @@ class Batch(NamedTuple):
 
 
 class TrainingBatches:
-    """Random crops of photos with random holes; batch ``step`` is a pure function of ``(seed, step)``.
+    """Random crops of photos with random holes; batch `step` is a pure function of `(seed, step)`.
 
     Photos come in an order that is shuffled anew each epoch, and each comes once an epoch. Of a photo, a
-    square is cut at a random place and scale, brought to ``size``, and mirrored half of the time. A photo
-    whose shorter side is below ``size`` is enlarged. An unreadable photo is replaced by the next readable
+    square is cut at a random place and scale, brought to `size`, and mirrored half of the time. A photo
+    whose shorter side is below `size` is enlarged. An unreadable photo is replaced by the next readable
     one of the set, those of a lost shard by those of the next one.
 
-    With several processes, each makes its own ``batch_size / world_size`` samples; put together in the order
+    With several processes, each makes its own `batch_size / world_size` samples; put together in the order
     of the ranks they are the batch that a single process would make.
 
     To change the size or the batch size during training, make another `TrainingBatches` with the same
-    ``cache``. The place in the epoch follows from ``step * batch_size``.
+    `cache`. The place in the epoch follows from `step * batch_size`.
 
     Args:
         photos: the photos.
@@ -110,7 +111,7 @@ class TrainingBatches:
         return {**self.photos.broken, **self.recipe.broken}
 
     def batch(self, step: int) -> Batch:
-        """Return the samples of this process for ``step`` (from 0).
+        """Return the samples of this process for `step` (from 0).
 
         Raises:
             ImageError: not one photo of the set can be read.
@@ -122,14 +123,14 @@ class TrainingBatches:
             photo = self._read(self._photo_for(step * self.batch_size + sample))
             pixels[slot] = self._crop(photo, generator_for(self.seed, step, sample, "crop"))
             holes[slot, 0] = self.recipe(generator_for(self.seed, step, sample, "mask"), size, size)
-        # NumPy, not torch, converts: torch would start a team of threads in each thread of `stream`.
+        # NumPy converts, not torch: torch would start a thread pool in each thread of `stream`.
         image = np.divide(pixels, np.float32(255), dtype=np.float32)
         return Batch(torch.from_numpy(image).permute(0, 3, 1, 2), torch.from_numpy(holes))
 
     def stream(
         self, start_step: int, stop_step: int | None = None, *, threads: int = 1, ahead: int = 4
     ) -> Iterator[Batch]:
-        """Yield ``batch(step)`` for each step in order, made ahead of time by a few threads.
+        """Yield `batch(step)` for each step in order, made ahead of time by a few threads.
 
         Args:
             start_step: the first step.
@@ -156,7 +157,7 @@ class TrainingBatches:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _photo_for(self, position: int) -> int:
-        """The photo at a position of the endless sequence of shuffled epochs."""
+        """Return the photo at a position of the endless sequence of shuffled epochs."""
         epoch, place = divmod(position, len(self.photos))
         order = self._orders.get(epoch)
         if order is None:
@@ -170,9 +171,9 @@ class TrainingBatches:
         return int(order[place])
 
     def _read(self, index: int) -> np.ndarray:
-        """Photo ``index``, or the next readable one in the order of the set, whatever was read before."""
+        """Photo `index`, or the next readable one in the order of the set, whatever was read before."""
         candidate = index
-        # Once around to come to the first photo, and once more past all.
+        # Up to one round to reach the first photo of the set, and one more past all of them.
         for _ in range(2 * len(self.photos)):
             if candidate not in self._unreadable:
                 try:
@@ -184,7 +185,7 @@ class TrainingBatches:
         raise ImageError(f"none of the {len(self.photos)} photos can be read (the first: {name}: {reason})")
 
     def _crop(self, photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A random square of the photo as uint8 ``size×size×3``."""
+        """Return a random square of the photo as uint8 `size×size×3`."""
         height, width = photo.shape[:2]
         short = min(height, width)
         zoom = min(max(rng.uniform(*self.crop_scale), 0.0), 1.0)

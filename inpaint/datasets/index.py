@@ -1,9 +1,8 @@
 """Which photos a tar holds and where in it they lie: found once by its headers, kept small, and remembered.
 
 A tar has no table of contents. Reading the headers of 1.8 million members takes a minute or more, so what was
-found is written to a cache folder (`$INPAINT_CACHE_DIR`, else `$XDG_CACHE_HOME/inpaint`, else
-`~/.cache/inpaint`), from which restarts and the other processes of a run read it. The cache may be deleted at
-any time.
+found is written to `inpaint.files.cache_folder`, from which restarts and the other processes of a run read
+it. The cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import errno
 import hashlib
 import logging
 import os
-import secrets
 import tarfile
 import time
 from array import array
@@ -23,6 +21,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
+from inpaint.files import cache_folder, write_atomically
 from inpaint.images import SUFFIXES
 
 from .names import PathNames, PathNamesBuilder, repeated_names, smallest
@@ -34,7 +33,7 @@ WORTH_KEEPING = 0.05
 """Seconds of indexing from which on the result is written to the cache: below, reading it is no quicker."""
 
 _FORMAT = 2  # of the cache's files; to be raised when their meaning changes
-_TAIL = 1 << 20  # bytes behind the end mark in which more is looked for
+_TAIL = 1 << 20  # bytes after the end mark that are searched for more members
 _LARGEST_COMMON_RECORD = 1 << 16
 _LARGEST_EXTENSION = 1 << 24  # bytes of a long name, or of attributes that do not fit into a header
 _EXTENSIONS = (
@@ -99,7 +98,7 @@ def index_tar(file: LocalFile | RemoteFile, advance: Advance = lambda passed: No
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file of this path is taken for a photo: by its suffix.
+    """Return whether a file of this path is taken for a photo: by its suffix.
 
     What is hidden, or lies in a hidden folder, is not: thumbnails and what a Mac writes beside its files.
     """
@@ -113,7 +112,7 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
-        # tarfile would go back by a negative size, for ever, and read a long name of any length at once.
+        # With a negative size tarfile would go back and loop for ever; it reads long names of any length.
         if header.size < 0 or (header.type in _EXTENSIONS and header.size > _LARGEST_EXTENSION):
             raise tarfile.ReadError(_NONSENSE)
         return header
@@ -147,7 +146,7 @@ class _Found:
             self.names.append(header.name.removeprefix("./"))
 
     def index(self, fault: str) -> TarIndex:
-        """The index of what was found in a tar that has this fault, or none."""
+        """Return the index of what was found in a tar that has this fault, or none."""
         names, offsets, sizes = self.names.build(), np.array(self.offsets), np.array(self.sizes)
         placed = _follow_links(names, offsets, sizes, np.array(self._links), self._targets.build())
         lost = len(names) - int(np.count_nonzero(placed))
@@ -184,7 +183,7 @@ def _scan(stream: BinaryIO, label: str, size: int, advance: Advance) -> TarIndex
                     told = passed
             fault = _fault_at_end(stream, archive.offset, size)
     except (tarfile.TarError, *_MALFORMED, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a place which no file has
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place that no file has
             raise
         if not found.names and _is_compressed(stream):
             raise ValueError(
@@ -197,7 +196,7 @@ def _scan(stream: BinaryIO, label: str, size: int, advance: Advance) -> TarIndex
 
 
 def _fault_at_end(stream: BinaryIO, end: int, size: int) -> str:
-    """What is wrong where tarfile sees no more members: it takes what cannot be a header for the end."""
+    """Return what is wrong where tarfile sees no more members; it takes a broken header for the end."""
     stream.seek(end)
     mark = stream.read(tarfile.BLOCKSIZE)
     if len(mark) < tarfile.BLOCKSIZE:
@@ -264,17 +263,12 @@ def _last_of_each_name(names: PathNames, offsets: np.ndarray, sizes: np.ndarray,
 
 
 def _cache_file(key: str) -> Path:
-    # The operator's library lies in the same folder, under `ops`.
-    root = (
-        os.environ.get("INPAINT_CACHE_DIR")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inpaint"
-    )
     name = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
-    return Path(root).expanduser() / "tars" / f"{name}.npz"
+    return cache_folder() / "tars" / f"{name}.npz"
 
 
 def _load(path: Path, stamp: str) -> TarIndex | None:
-    """The index kept in a file, if it is there, whole, and of this version of the tar."""
+    """Return the index kept in a file, if it is there, whole, and of this version of the tar."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["stamp"]) != stamp:
@@ -287,7 +281,7 @@ def _load(path: Path, stamp: str) -> TarIndex | None:
     except FileNotFoundError:
         return None
     except Exception as error:
-        # The libraries meet broken files with every kind of exception: BadZipFile, NotImplementedError...
+        # Broken files raise all kinds of exceptions in the libraries: BadZipFile, NotImplementedError...
         logger.debug("the index kept in %s cannot be used: %s", path, error)
         return None
 
@@ -301,14 +295,8 @@ def _save(path: Path, stamp: str, index: TarIndex) -> None:
         "sizes": index.sizes,
         **index.names.arrays(),
     }
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("xb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
     except OSError as error:
         logger.debug("the index of a tar was not kept in %s: %s", path, error)

@@ -116,7 +116,7 @@ class PathNames(TextList):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> PathNames:
-        """The names whose `arrays` these are; ValueError if they cannot be."""
+        """Return the names whose `arrays` these are; ValueError if they cannot be."""
         folders = PackedText(arrays["folder_text"], arrays["folder_ends"])
         bases = PackedText(arrays["base_text"], arrays["base_ends"])
         for packed in (folders, bases):
@@ -157,7 +157,7 @@ class PathNamesBuilder:
         self._ends.append(len(self._data))
 
     def build(self) -> PathNames:
-        """The names so far."""
+        """Return the names so far."""
         folders = [_encoded(folder) for folder in self._numbers]
         ends = np.cumsum([len(folder) for folder in folders], dtype=np.uint64)
         return PathNames(
@@ -168,25 +168,25 @@ class PathNamesBuilder:
 
 
 def smallest(numbers: np.ndarray) -> np.ndarray:
-    """These numbers (0 or more) in the smallest unsigned type that holds them all."""
+    """Return these numbers (0 or more) in the smallest unsigned type that holds them all."""
     return numbers.astype(np.min_scalar_type(int(numbers.max()) if len(numbers) else 0))
 
 
 def repeated_names(names: Sequence[str]) -> np.ndarray:
-    """Which names occur more than once, as bool [N]; takes some 30 bytes a name for a moment."""
+    """Return which names occur more than once, as bool [N]; takes some 30 bytes a name for a moment."""
     hashes = np.fromiter(map(hash, names), np.int64, len(names))
     order = np.argsort(hashes)
     same = np.diff(hashes[order]) == 0
     suspects = np.sort(np.unique(np.concatenate([order[1:][same], order[:-1][same]])))
     repeated = np.zeros(len(names), bool)
-    # Equal hashes may, once in a blue moon, belong to different names.
+    # Different names may, very rarely, have equal hashes.
     times = Counter(names[index] for index in suspects.tolist())
     for index in suspects.tolist():
         repeated[index] = times[names[index]] > 1
     return repeated
 
 
-# A tar may hold names that are no UTF-8; they keep their bytes, as tarfile and os keep them.
+# Names in a tar need not be UTF-8; their bytes are kept, as tarfile and os do.
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 

@@ -12,20 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
 
 from inpaint.files import open_regular
+from inpaint.urls import source_label, without_secrets
 
 logger = logging.getLogger("inpaint.datasets")
 
 WAITS = (0.5, 2.0, 6.0)
-"""Seconds between the attempts to read from a URL. A store that is short of breath recovers in less; one that
-is gone should not hold up the run for long."""
+"""Seconds between the attempts to read from a URL. An overloaded store recovers in less; one that is gone
+should not hold up the run for long."""
 
-# What tells one version of an object from another. Stores call it by many names (over HTTP they are those of
-# the headers), and what they do not know is not there.
+# Names under which stores tell the version of an object; over HTTP these are names of headers.
 _VERSIONS = (
     *("ETag", "etag", "Content-MD5", "Digest", "md5", "md5Hash", "sha", "generation"),
     *("Last-Modified", "LastModified", "last_modified", "mtime", "modify", "modificationTime", "updated"),
@@ -34,15 +33,26 @@ _VERSIONS = (
 _NO_RANGES = "the server does not serve ranges of bytes; put simplecache:: in front of the URL"
 _PATTERN = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_USER = re.compile(r"//([^/?#\s]*)@")
-# A query goes on to the next space; the quote, bracket or full stop that ends it belongs to the sentence.
-_QUERY = re.compile(r"""(?:(://[^\s?]*)\?|\?(?=[^\s=]+=))\S*?(?=['")\]>.,;:]*(?:\s|$))""")
-_SHORTEST_SECRET = 4  # characters; what is shorter would be found in every other word
-
 Result = TypeVar("Result")
 
 
-class LostError(OSError):
+class ShardError(OSError):
+    """A shard that cannot be read as it should.
+
+    Attributes:
+        reason: what is wrong.
+        name: the shard's label, with which `str(error)` begins.
+    """
+
+    def __init__(self, reason: str, name: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason, self.name = reason, name
+
+    def __reduce__(self) -> tuple[type[ShardError], tuple[str, str]]:
+        return type(self), (self.reason, self.name)
+
+
+class LostError(ShardError):
     """A shard that is not there, or cannot be reached any more: none of its photos can be read."""
 
 
@@ -70,8 +80,8 @@ class LocalFile:
     def size_and_version(self) -> tuple[int, str]:
         """Its bytes, and a text that changes when the file does."""
         status = self.path.stat()
-        # A copy may keep size and time of what it replaces; it is another file of the disk all the same, and
-        # nobody can set the time at which that was changed.
+        # A copy may keep the size and modification time of the file it replaces. Its inode and its time of
+        # change differ, and programs cannot set those.
         changed = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         return status.st_size, " ".join(map(str, (status.st_size, *changed)))
 
@@ -84,7 +94,7 @@ class LocalFile:
             with open_regular(self.path) as stream:
                 return work(stream)
         except FileNotFoundError as error:
-            raise LostError(f"{self.label}: there is no such shard") from error
+            raise LostError("there is no such shard", self.label) from error
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset`, or fewer where it ends before; LostError if it is not there."""
@@ -130,9 +140,9 @@ class RemoteFile:
         """
         info = _patiently(self.url, lambda system, path: system.info(path))
         if info.get("size") is None:
-            raise OSError(f"{self.label}: the server does not say how large it is")
+            raise ShardError("the server does not say how large it is", self.label)
         told = [str(info[name]) for name in _VERSIONS if info.get(name)]
-        # Another object may well be as large as this one.
+        # The size alone is not enough: another object may have the same.
         return int(info["size"]), " ".join([str(info["size"]), *told]) if told else ""
 
     def with_stream(self, work: Callable[[BinaryIO], Result]) -> Result:
@@ -153,17 +163,16 @@ class RemoteFile:
         """
         data = _patiently(self.url, lambda system, path: system.cat_file(path, offset, offset + size))
         if len(data) > size:
-            raise OSError(f"{self.label}: {_NO_RANGES}")
+            raise ShardError(_NO_RANGES, self.label)
         return data
 
 
-def is_url(source: object) -> bool:
-    """Whether this is a URL for fsspec and not a path."""
-    return isinstance(source, str) and "://" in source
-
-
 def file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it; ValueError names the package that is missing."""
+    """Return the fsspec file system of a URL, and the path in it.
+
+    Raises:
+        ValueError: the URL is of a kind that is not known here; names the package that is missing.
+    """
     try:
         return url_to_fs(url)
     except ImportError as error:
@@ -177,30 +186,13 @@ def file_system(url: str) -> tuple[Any, str]:
         )
 
 
-def source_label(source: str | Path) -> str:
-    """What a source of photos may be called in messages and files: a path as it is, a URL without secrets."""
-    return _USER.sub("//", str(source).partition("?")[0]) if is_url(source) else str(source)
-
-
-def without_secrets(text: str, url: str) -> str:
-    """A text, such as an error's, without what is secret in this URL, or in any other URL that it tells."""
-    query = url.partition("?")[2]
-    users = _USER.findall(url)
-    values = [pair.partition("=")[2] for pair in query.split("&")]
-    secrets = {query, *values, *users, *(user.partition(":")[2] for user in users)}
-    secrets |= {unquote(secret) for secret in secrets}
-    text = text.replace(url, source_label(url))
-    text = _USER.sub("//", _QUERY.sub(r"\1", text))
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "…")
-    return text
-
-
 def expand_braces(pattern: str) -> list[str]:
-    """The names that a pattern stands for: `a-{000..012}.tar`, `{train,val}.tar`; without braces, itself.
+    """Return the names that a pattern with braces stands for; without braces, the pattern itself.
 
     Numbers keep the width of the first one. Several braces give every combination.
+
+    >>> expand_braces("{train,val}-{08..10}.tar")[:4]
+    ['train-08.tar', 'train-09.tar', 'train-10.tar', 'val-08.tar']
     """
     choices: list[list[str]] = []
     for number, text in enumerate(_PATTERN.split(pattern)):
@@ -220,7 +212,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def expand_paths(pattern: str) -> list[str]:
-    """The paths that braces and, of existing files, `*`, `?` and `[…]` stand for, sorted within each glob."""
+    """Return the paths that braces and (of existing files) globs stand for, sorted within each glob."""
     paths = []
     for path in expand_braces(pattern):
         # Path.glob takes no absolute patterns.
@@ -229,7 +221,7 @@ def expand_paths(pattern: str) -> list[str]:
 
 
 def expand_urls(pattern: str) -> list[str]:
-    """The URLs that braces and `*` stand for; what `*` finds is asked of the store, and sorted.
+    """Return the URLs that braces and `*` stand for; what `*` finds is asked of the store, and sorted.
 
     FileNotFoundError where the store, or the folder in it, is not to be reached.
     """
@@ -248,7 +240,12 @@ def expand_urls(pattern: str) -> list[str]:
 
 
 def _patiently(url: str, work: Callable[[Any, str], Result]) -> Result:
-    """What `work` makes of the URL's file system and path; LostError, or OSError where that is final."""
+    """Return what `work` makes of the URL's file system and path, tried again where that may help.
+
+    Raises:
+        LostError: it is not there, or was not reached in several attempts.
+        ShardError: trying again cannot help.
+    """
     system, path = file_system(url)
     label = source_label(url)
     for wait in (*WAITS, None):
@@ -258,28 +255,28 @@ def _patiently(url: str, work: Callable[[Any, str], Result]) -> Result:
             reason = _reason(error)
             cause = _printable(error, url)
             if isinstance(reason, FileNotFoundError):
-                raise LostError(f"{label}: there is no such shard") from cause
-            told = f"{label}: {without_secrets(str(reason), url) or type(reason).__name__}"
+                raise LostError("there is no such shard", label) from cause
+            told = without_secrets(str(reason), url) or type(reason).__name__
             if _is_final(reason):
-                raise OSError(told) from cause
+                raise ShardError(told, label) from cause
             if wait is None:
-                raise LostError(f"{told} (tried {len(WAITS) + 1} times)") from cause
-            logger.info("%s; trying again in %g s", told, wait)
+                raise LostError(f"{told} (tried {len(WAITS) + 1} times)", label) from cause
+            logger.info("%s: %s; trying again in %g s", label, told, wait)
             time.sleep(wait)
     raise AssertionError("unreachable")
 
 
 def _printable(error: Exception, url: str) -> Exception | None:
-    """The error, where nothing secret is printed with it and with what led to it."""
+    """Return the error, where nothing secret is printed with it and with what led to it."""
     text = "".join(traceback.format_exception(error))
     return error if without_secrets(text, url) == text else None
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The error, or what it hides: over HTTP fsspec says of every failure that the file is not there."""
+    """Return the error behind an error: over HTTP fsspec calls every failure a file that is not there."""
     while isinstance(error, FileNotFoundError):
         hidden = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        # A LookupError is a store's own table, in which the name is not.
+        # Stores raise LookupError where a name is not in their own table.
         if hidden is None or isinstance(hidden, LookupError) or _status(hidden) in (404, 410):
             break
         error = hidden
@@ -287,7 +284,7 @@ def _reason(error: BaseException) -> BaseException:
 
 
 def _is_final(error: BaseException) -> bool:
-    """Whether asking once more cannot help."""
+    """Return whether asking once more cannot help."""
     status = _status(error)  # the answers 4xx say that the question was wrong
     if status is not None:
         return 400 <= status < 500 and status not in (408, 425, 429)
@@ -297,7 +294,7 @@ def _is_final(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """The status of the HTTP answer behind an error, as aiohttp, Azure's or Amazon's library has it."""
+    """Return the HTTP status behind an error, as aiohttp, Azure's or Amazon's library keeps it."""
     status = getattr(error, "status", getattr(error, "status_code", None))
     answer = getattr(error, "response", None)
     if status is None and isinstance(answer, dict):

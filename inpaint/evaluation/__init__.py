@@ -1,9 +1,9 @@
 """Scoring methods on photos with holes: the pictures and holes, baselines, tables and picture sheets."""
 
-from inpaint.evaluation.baselines import METHODS, resolve_method
 from inpaint.evaluation.export import export_cases
 from inpaint.evaluation.fills import FillFolder, check_fills
-from inpaint.evaluation.protocol import Case, EvaluationSet, centre_crop, evaluate, iter_cases
+from inpaint.evaluation.methods import METHODS, resolve_method
+from inpaint.evaluation.protocol import Case, EvaluationSet, centre_crop, evaluate, iter_cases, score_method
 from inpaint.evaluation.report import markdown, picture_sheet, write_report
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "markdown",
     "picture_sheet",
     "resolve_method",
+    "score_method",
     "write_report",
 ]

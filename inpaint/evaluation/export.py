@@ -13,8 +13,7 @@ from PIL import Image
 
 import inpaint
 from inpaint.evaluation.protocol import Case, EvaluationSet
-from inpaint.files import open_regular, remove_partials
-from inpaint.images import write_atomically
+from inpaint.files import open_regular, remove_partials, write_atomically
 
 MANIFEST = "manifest.json"
 """Name of the manifest in the folder of an export."""

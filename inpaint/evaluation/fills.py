@@ -10,8 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from inpaint.evaluation.export import MANIFEST, Manifest, ManifestError
-from inpaint.evaluation.protocol import HOLE_GREY, Case, EvaluationSet
+from inpaint.evaluation.protocol import Case, EvaluationSet
 from inpaint.images import SUFFIXES, read_photo
+from inpaint.masks import HOLE_GREY
 
 KNOWN_TOLERANCE = 32
 """Grey levels that a known pixel may differ by; at JPEG quality 75 one of a thousand differs by more."""

@@ -21,13 +21,12 @@ from inpaint.datasets import PhotoSet
 from inpaint.evaluation.differences import differences
 from inpaint.evaluation.results import hole_ratio_bin, means
 from inpaint.images import MAX_SQUARE, ImageError
-from inpaint.masks import MaskFolder, generator_for, parse_recipe
+from inpaint.masks import HOLE_GREY, MaskFolder, generator_for, parse_recipe
 from inpaint.metrics import patch_distance, score
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Fills a hole: (uint8 H×W×3 RGB, bool H×W, True = hole) -> uint8 H×W×3. The hole's pixels hold HOLE_GREY."""
 
-HOLE_GREY = 128
 """What methods see in the hole, in all channels. The truth there never reaches them."""
 
 DEFINITIONS = {
@@ -152,7 +151,7 @@ class EvaluationSet:
             try:
                 photo, mask = self._read(index)
             except ImageError as error:
-                self.skipped[name] = str(error).removeprefix(f"{name}: ")
+                self.skipped[name] = error.reason
                 continue
             if min(photo.shape[:2]) < self.size:
                 self.enlarged.append(name)
@@ -216,8 +215,9 @@ class EvaluationSet:
         if mask.shape == photo_shape:
             return centre_crop(mask, self.size)
         raise ImageError(
-            f"{name}: expected a mask of the crop's size {(self.size, self.size)} or the photo's "
-            f"{photo_shape}, got {mask.shape} (height, width)"
+            f"expected a mask of the crop's size {(self.size, self.size)} or the photo's {photo_shape}, "
+            f"got {mask.shape} (height, width)",
+            name,
         )
 
 
@@ -330,19 +330,9 @@ def evaluate(
                 # First calls load, build and tune; they would distort the mean of a short run.
                 _fill(name, method, case)
                 warm.add(name)
-            fill, seconds = _fill(name, method, case)
-            composite = np.where(case.mask[..., None], fill, case.image)
-            fills[name] = composite
-            scores[name] = {
-                **score(case.image, composite, case.mask),
-                "feature_distance": (
-                    feature_distance(case.image, composite, case.mask)
-                    if feature_distance is not None
-                    else None
-                ),
-                "lpips": lpips(case.image, composite) if lpips is not None else None,
-                "seconds": seconds,
-            }
+            fills[name], scores[name] = score_method(
+                name, method, case, lpips=lpips, feature_distance=feature_distance
+            )
         records.append((case.name, case.hole_ratio, scores))
         if (distance := patch_distance(case.image, case.mask)) is not None:
             of_truth.append(distance)
@@ -353,6 +343,42 @@ def evaluate(
         raise ValueError(f"cases: none of the photos could be read{first}")
     mean = float(np.mean(of_truth)) if of_truth else None
     return Evaluation(records, digest.hexdigest(), sample.chosen(), mean)
+
+
+def score_method(
+    name: str,
+    method: Method | ReadyFills,
+    case: Case,
+    *,
+    lpips: Callable[[np.ndarray, np.ndarray], float | None] | None = None,
+    feature_distance: Callable[[np.ndarray, np.ndarray, np.ndarray], float | None] | None = None,
+) -> tuple[np.ndarray, dict[str, float | None]]:
+    """Let one method fill one case, put the known pixels back, and score the result.
+
+    Args:
+        name: the method's name, for messages.
+        method: is given a copy of the destroyed image and of the mask.
+        case: what is filled.
+        lpips: a metric such as `LpipsAlex`, or None to leave it out.
+        feature_distance: a metric such as `FeatureDistance`, or None to leave it out.
+
+    Returns:
+        The composite, uint8 H×W×3, and its scores by the names of METRICS.
+
+    Raises:
+        MethodError: the method fails, or returns something that cannot be scored.
+    """
+    fill, seconds = _fill(name, method, case)
+    composite = np.where(case.mask[..., None], fill, case.image)
+    scores = {
+        **score(case.image, composite, case.mask),
+        "feature_distance": (
+            feature_distance(case.image, composite, case.mask) if feature_distance is not None else None
+        ),
+        "lpips": lpips(case.image, composite) if lpips is not None else None,
+        "seconds": seconds,
+    }
+    return composite, scores
 
 
 def _fill(name: str, method: Method | ReadyFills, case: Case) -> tuple[np.ndarray, float | None]:

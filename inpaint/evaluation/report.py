@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from inpaint.evaluation.baselines import METHODS
 from inpaint.evaluation.differences import COMPARED
+from inpaint.evaluation.methods import METHODS
 from inpaint.evaluation.protocol import SheetRow
 from inpaint.evaluation.results import METRICS
-from inpaint.files import remove_partials
-from inpaint.images import write_atomically
+from inpaint.files import remove_partials, write_atomically
 from inpaint.terminal import printable
 
 HEADINGS = {

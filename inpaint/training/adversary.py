@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from inpaint.losses import OBJECTIVES, discriminator_loss, generator_loss, gradient_penalty
-from inpaint.training.distributed import World
+from inpaint.training.processes.world import World
 
 DISCRIMINATORS = ("none", "patch", "global-local")
 

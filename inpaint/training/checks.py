@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inpaint.ops.build import has_compiler
-from inpaint.training.distributed import World
+from inpaint.training.processes.world import World
 from inpaint.training.settings import TrainSettings
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches
-from inpaint.training.distributed import World
+from inpaint.training.processes.world import World
 from inpaint.training.settings import Stage, TrainSettings
 
 Batches = Generator[tuple[int, Stage, Batch], None, None]

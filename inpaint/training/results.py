@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inpaint.training.logging import RunLog
+from inpaint.training.run_log import RunLog
 from inpaint.training.validation import LEAST_WORTH, Probes, Validator, decibels
 from inpaint.weights import WeightsError, read_metadata, save_weights
 

@@ -24,14 +24,27 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.backbones import build_backbone
-from inpaint.datasets import Batch, PhotoSet, open_photos_in_turn
+from inpaint.datasets import Batch, PhotoSet, open_photos
 from inpaint.datasets.storage import source_label
 from inpaint.losses import InpaintingLoss, composite
 from inpaint.networks.probes import kernel_parameters
 from inpaint.terminal import printable
 from inpaint.training.adversary import Adversary, Phase
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
-from inpaint.training.checkpoint import (
+from inpaint.training.checks import (
+    agreed_digest,
+    check_adversary,
+    check_compiler,
+    check_octaves,
+    check_sizes,
+)
+from inpaint.training.feed import Batches, Feed
+from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
+from inpaint.training.processes.signals import signals_noted
+from inpaint.training.processes.world import World, join_world, without_sum
+from inpaint.training.results import Results
+from inpaint.training.run_log import RunLog
+from inpaint.training.saving.checkpoint import (
     Checkpoint,
     CheckpointError,
     Optimizers,
@@ -40,22 +53,9 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
-from inpaint.training.checks import (
-    agreed_digest,
-    check_adversary,
-    check_compiler,
-    check_octaves,
-    check_sizes,
-)
-from inpaint.training.distributed import World, join_world, without_sum
-from inpaint.training.feed import Batches, Feed
-from inpaint.training.logging import RunLog
-from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
-from inpaint.training.output import OutputError, locked, prepare_output, remove_leftovers
-from inpaint.training.results import Results
+from inpaint.training.saving.folder import OutputError, locked, prepare_output, remove_leftovers
+from inpaint.training.saving.shards import check_sharding
 from inpaint.training.settings import TrainSettings, essential_differences, settings_from_json
-from inpaint.training.sharded import check_sharding
-from inpaint.training.signals import signals_noted
 from inpaint.training.validation import build_validator
 from inpaint.weights import WeightsError, load_weights
 
@@ -97,7 +97,7 @@ def train(settings: TrainSettings) -> Stop:
         if not world.is_main:
             logger.setLevel(logging.WARNING)
         torch.manual_seed(settings.seed)
-        photos = open_photos_in_turn(list(settings.data), world.group)
+        photos = world.in_turn(lambda: open_photos(list(settings.data)))
         if photos.broken and world.is_main:
             _warn_of("files cannot be opened and are left out", photos.broken)
         network = build_training_network(settings, world.is_main)

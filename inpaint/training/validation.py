@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inpaint.datasets import PhotoSet, open_photos
 from inpaint.datasets.storage import source_label
+from inpaint.masks import blanked
 from inpaint.networks.probes import (
     Decoder,
     constant_kernels,
@@ -130,7 +131,7 @@ class Validator:
 
     def harmonic(self) -> dict[str, float]:
         """The same scores for the membrane, the best of the baselines: what a network has to beat."""
-        from inpaint.evaluation.baselines import harmonic
+        from inpaint.evaluation.methods import harmonic
 
         return self._scores(harmonic(case.image, case.mask) for case in self.cases)
 
@@ -157,7 +158,7 @@ class Validator:
         """One row per case, input with a grey hole, fill and truth side by side: uint8 picture."""
         rows = []
         for case, filled in zip(self.cases, self.fill(network, count), strict=False):
-            hidden = np.where(case.mask[..., None], np.uint8(128), case.image)
+            hidden = blanked(case.image, case.mask)
             rows.append(np.concatenate([hidden, filled, case.image], axis=1))
         return np.concatenate(rows)
 

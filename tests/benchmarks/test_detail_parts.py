@@ -3,7 +3,7 @@
 import numpy as np
 import skimage.data
 
-from inpaint.evaluation.baselines import METHODS
+from inpaint.evaluation.methods import METHODS
 
 
 def test_every_variant_fills_otherwise_and_is_undone(detail_parts):

@@ -23,8 +23,9 @@ from PIL import Image
 from range_server import serve
 
 from inpaint.datasets import PhotoCache, PhotoSet, TrainingBatches, open_photos, storage
-from inpaint.datasets.storage import RemoteFile, expand_braces, expand_urls, source_label, without_secrets
+from inpaint.datasets.storage import RemoteFile, expand_braces, expand_urls
 from inpaint.images import ImageError, decode_rgb
+from inpaint.urls import source_label, without_secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -610,7 +611,9 @@ IN_TURN = """
 import sys, time
 from pathlib import Path
 import torch.distributed as dist
-from inpaint.datasets import index, open_photos_in_turn
+import torch
+from inpaint.datasets import index, open_photos
+from inpaint.training.processes.world import World
 rank, folder = int(sys.argv[1]), Path(sys.argv[2])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
 scan = index._scan
@@ -620,7 +623,8 @@ def slow(*arguments):
     return scan(*arguments)
 index._scan = slow
 try:
-    print(len(open_photos_in_turn(sys.argv[3])))
+    world = World(rank, 2, torch.device("cpu"), dist.group.WORLD)
+    print(len(world.in_turn(lambda: open_photos(sys.argv[3]))))
 finally:
     dist.destroy_process_group()
 """

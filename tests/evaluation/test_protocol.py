@@ -19,6 +19,7 @@ from inpaint.evaluation.protocol import (
     centre_crop,
     evaluate,
     iter_cases,
+    score_method,
 )
 from inpaint.evaluation.results import environment, hole_ratio_bin
 
@@ -180,7 +181,7 @@ def test_broken_masks_of_a_recipe_are_told(photos, tmp_path):
     cases = EvaluationSet(photos, f"folder:{tmp_path / 'masks'}", size=64)
     assert len(list(cases)) == 3
     assert list(cases.describe()["broken_masks"]) == ["torn.png"]
-    assert "torn.png: not an image" in cases.broken_masks["torn.png"]
+    assert "not an image" in cases.broken_masks["torn.png"]
     (tmp_path / "masks" / "good.png").write_bytes(b"torn")
     with pytest.raises(
         ValueError, match=r"none of the photos could be read \(the first: a/z.png: .*none of the 2 masks"
@@ -296,6 +297,25 @@ def test_composites_are_scored_not_raw_fills():
     scores = evaluate({"wrong-outside": wrong_outside}, [case]).records[0][2]["wrong-outside"]
     assert scores["psnr"] == scores["psnr_hole"] == pytest.approx(10 * np.log10(255**2 / 1e-3))
     assert scores["ssim"] == 1
+
+
+def test_one_method_scores_one_case_as_evaluate_does():
+    case = random_case()
+    calls = []
+
+    def invert(image, mask):
+        calls.append(image)
+        return 255 - image
+
+    fill, scores = score_method("invert", invert, case)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(fill[~case.mask], case.image[~case.mask])
+    np.testing.assert_array_equal(fill[case.mask], 255 - HOLE_GREY)
+    evaluated = evaluate({"invert": invert}, [case]).records[0][2]["invert"]
+    assert scores | {"seconds": None} == evaluated | {"seconds": None}
+    assert scores["seconds"] > 0
+    with pytest.raises(MethodError, match=f"flat on {case.name}"):
+        score_method("flat", lambda image, mask: image[..., 0], case)
 
 
 def test_averages_are_means_of_per_image_scores():

@@ -16,7 +16,7 @@ from inpaint.evaluation.report import (
     write_report,
 )
 from inpaint.evaluation.results import METRICS
-from inpaint.images import prepare_folder
+from inpaint.files import prepare_folder
 
 METRIC_KEYS = {*METRICS, "count"}
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inpaint import Inpainter
-from inpaint.evaluation.baselines import METHODS
+from inpaint.evaluation.methods import METHODS
 from inpaint.inference import detail, synthesis
 from inpaint.inference.detail import add_detail
 from inpaint.metrics import score

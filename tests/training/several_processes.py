@@ -24,10 +24,9 @@ from torch import Tensor, nn
 
 import inpaint
 from inpaint.datasets import PhotoSet, open_photos
-from inpaint.training import adversary
-from inpaint.training import logging as training_logging
+from inpaint.training import adversary, run_log
 from inpaint.training.adversary import AdversarySettings
-from inpaint.training.distributed import LostProcessError, World, join_world
+from inpaint.training.processes.world import LostProcessError, World, join_world
 from inpaint.training.settings import Schedule
 from inpaint.training.trainer import Trainer
 
@@ -72,7 +71,7 @@ def train(
     torch.manual_seed(0)
     network = network or TinyNetwork(batch_norm=False)
     started, error = time.monotonic(), None
-    with mock.patch.object(training_logging.RunLog, "scalars", note):
+    with mock.patch.object(run_log.RunLog, "scalars", note):
         try:
             Trainer(settings(photos, output, **changes), network, open_photos([photos]), world).run()
         except (RuntimeError, OSError, ValueError) as raised:

@@ -14,8 +14,8 @@ from inpaint.datasets import TrainingBatches, open_photos
 from inpaint.losses import LossWeights
 from inpaint.training import adversary
 from inpaint.training.adversary import AdversarySettings, Phase
-from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
-from inpaint.training.logging import RunLog
+from inpaint.training.run_log import RunLog
+from inpaint.training.saving.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
 from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
 
 

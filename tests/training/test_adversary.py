@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
 from inpaint.training import adversary
 from inpaint.training.adversary import Adversary, AdversarySettings, Phase
-from inpaint.training.distributed import World
 from inpaint.training.presets import PRESETS
+from inpaint.training.processes.world import World
 
 ALONE = World(0, 1, torch.device("cpu"))
 

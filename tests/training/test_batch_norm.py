@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inpaint.networks import build_network
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
-from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
+from inpaint.training.saving.checkpoint import list_checkpoints, read_checkpoint
 from inpaint.training.settings import TrainSettings
 from inpaint.training.trainer import Stop
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tiny_training import TinyNetwork
 from torch import Tensor, nn
 
-from inpaint.training.checkpoint import (
+from inpaint.training.saving.checkpoint import (
     CheckpointError,
     Modules,
     Optimizers,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from inpaint.training.distributed import _device_of_this_process, _tells_of_a_lost_process, join_world
+from inpaint.training.processes.world import _device_of_this_process, _tells_of_a_lost_process, join_world
 
 Machine = Callable[[int], list[int]]
 

@@ -11,7 +11,7 @@ from several_processes import ALONE, PATIENCE, SHORT_PATIENCE, start_two
 from tiny_training import last_tensors, tiny_trainer
 from torch import Tensor
 
-from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
+from inpaint.training.saving.checkpoint import list_checkpoints, read_checkpoint
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no torch.distributed"

@@ -17,7 +17,10 @@ from several_processes import ALONE
 from tiny_training import TinyNetwork, last_tensors, tiny_settings, tiny_trainer
 from torch import nn
 
-from inpaint.training.checkpoint import (
+from inpaint.training.processes.signals import signals_noted
+from inpaint.training.results import Results
+from inpaint.training.run_log import RunLog
+from inpaint.training.saving.checkpoint import (
     CheckpointError,
     DamagedCheckpointError,
     list_checkpoints,
@@ -26,11 +29,8 @@ from inpaint.training.checkpoint import (
     save_checkpoint,
     save_sharded_checkpoint,
 )
-from inpaint.training.logging import RunLog
-from inpaint.training.output import OutputError, locked
-from inpaint.training.results import Results
+from inpaint.training.saving.folder import OutputError, locked
 from inpaint.training.settings import Schedule
-from inpaint.training.signals import signals_noted
 from inpaint.training.trainer import Stop
 from inpaint.weights import read_metadata
 
@@ -273,7 +273,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
     def denied(*arguments: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("inpaint.training.checkpoint.safe_open", denied)
+    monkeypatch.setattr("inpaint.training.saving.checkpoint.safe_open", denied)
     with pytest.raises(CheckpointError, match=r"cannot read.*Permission denied") as refusal:
         read_newest_checkpoint(tmp_path)
     assert not isinstance(refusal.value, DamagedCheckpointError)

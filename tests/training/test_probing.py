@@ -25,8 +25,8 @@ from inpaint.networks.probes import (
     without_below,
     without_residual,
 )
-from inpaint.training.logging import RunLog
 from inpaint.training.results import Results
+from inpaint.training.run_log import RunLog
 from inpaint.training.settings import Schedule, TrainSettings
 from inpaint.training.trainer import Stop, Trainer
 from inpaint.training.validation import Probes, Validator

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch.distributed as dist
 
-from inpaint.training.rendezvous import store_of_this_start
+from inpaint.training.processes.rendezvous import store_of_this_start
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 

@@ -13,7 +13,7 @@ from several_processes import PATIENCE
 from tiny_training import last_tensors
 
 import inpaint
-from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
+from inpaint.training.saving.checkpoint import list_checkpoints, read_checkpoint
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or sys.platform == "win32", reason="torchrun and POSIX signals"

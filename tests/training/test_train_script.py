@@ -12,7 +12,7 @@ from torchvision.models import squeezenet1_1
 
 from inpaint.networks import GlobalLocalDiscriminator, PatchDiscriminator
 from inpaint.training import adversary, trainer
-from inpaint.training.checkpoint import list_checkpoints
+from inpaint.training.saving.checkpoint import list_checkpoints
 from inpaint.weights import load_weights
 
 SMALL = ["--network-config", '{"widths": [8, 12], "head_width": 4}', "--device", "cpu"]

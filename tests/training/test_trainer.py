@@ -28,8 +28,8 @@ from inpaint.datasets import TrainingBatches, open_photos
 from inpaint.evaluation.protocol import iter_cases
 from inpaint.losses import LossWeights
 from inpaint.networks import PRESETS, build_network
-from inpaint.training.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
-from inpaint.training.distributed import World
+from inpaint.training.processes.world import World
+from inpaint.training.saving.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
 from inpaint.training.settings import Schedule, TrainSettings
 from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer, build_training_network
 from inpaint.training.validation import Validator

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from inpaint.datasets import open_photos
 from inpaint.losses import LossWeights
-from inpaint.training.checkpoint import list_checkpoints, read_checkpoint
-from inpaint.training.distributed import join_world
+from inpaint.training.processes.world import join_world
+from inpaint.training.saving.checkpoint import list_checkpoints, read_checkpoint
 from inpaint.training.settings import Schedule, TrainSettings
 from inpaint.training.trainer import Stop, Trainer
 

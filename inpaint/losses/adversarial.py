@@ -1,0 +1,33 @@
+"""Losses of a generator and a discriminator against each other."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+OBJECTIVES = ("hinge", "bce")
+"""How a discriminator's logits become losses: hinge (Lim and Ye, 2017), or the logistic one (GAN, 2014)."""
+
+
+def generator_loss(filled: Tensor, objective: str) -> Tensor:
+    """What a network pays for filled pictures with these logits, of any shape; the higher, the more real."""
+    return -filled.mean() if objective == "hinge" else F.softplus(-filled).mean()
+
+
+def discriminator_loss(real: Tensor, filled: Tensor, objective: str) -> Tensor:
+    """What a discriminator pays for its logits of untouched and of filled pictures."""
+    if objective == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + filled).mean()
+    return F.softplus(-real).mean() + F.softplus(filled).mean()
+
+
+def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
+    """R1: the mean squared norm of the logits' gradient at untouched pictures (Mescheder et al., ICML 2018).
+
+    `logits` [N, ...] come from `image` [N, 3, H, W], which requires a gradient; of several logits of one
+    picture the mean is taken. The result can be differentiated again.
+    """
+    total = logits.flatten(1).mean(1).sum()
+    (slope,) = torch.autograd.grad(total, image, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean()

@@ -1,0 +1,28 @@
+"""Masks: where the hole is. bool H×W, True = to be filled.
+
+The generators draw holes at random, a `MaskFolder` holds ready ones, `parse_recipe` reads what to draw from a
+text, and `blanked` hides what lies in a hole.
+"""
+
+from .blanking import HOLE_GREY, blanked
+from .folder import MaskFolder
+from .generators import box, free_form, lama_medium, lama_thick, lama_thin, objects, random_walk
+from .random import generator_for
+from .recipe import MaskRecipe, MaskSource, parse_recipe
+
+__all__ = [
+    "HOLE_GREY",
+    "MaskFolder",
+    "MaskRecipe",
+    "MaskSource",
+    "blanked",
+    "box",
+    "free_form",
+    "generator_for",
+    "lama_medium",
+    "lama_thick",
+    "lama_thin",
+    "objects",
+    "parse_recipe",
+    "random_walk",
+]
