@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import concatenate_known, renormalize
-from ..ops.fused import is_compiled
+from ..ops import concatenate_known, fused, renormalize
 
 
 class Hole(enum.Enum):
@@ -39,7 +38,7 @@ def scale_by_valid(features: Tensor, valid: Tensor, hole: Hole) -> Tensor:
 
 def joined_by_valid(parts: Sequence[Tensor], valids: Sequence[Tensor], holes: Sequence[Hole]) -> Tensor:
     """Return x·v of all parts side by side, [N, ΣC, H, W]."""
-    if is_compiled(*parts, *valids) and any(hole is not Hole.SCALED for hole in holes):
+    if fused.is_compiled(*parts, *valids) and any(hole is not Hole.SCALED for hole in holes):
         return concatenate_known(
             parts, [None if hole is Hole.SCALED else v for v, hole in zip(valids, holes, strict=True)]
         )
