@@ -129,7 +129,7 @@ def runs_of(budget: Budget) -> list[Run]:
 
 
 def config_of(budget: Budget, network: str, upsampler: str) -> dict[str, Any]:
-    """What `build_network` takes."""
+    """Return what `build_network` takes."""
     preset, changes = budget.networks[network]
     return {**PRESETS[preset], **changes, "upsampler": upsampler}
 
@@ -178,7 +178,7 @@ def run_all(arguments: argparse.Namespace) -> int:
 
 
 def finished_runs(budget: Budget, folder: Path) -> list[dict[str, Any]]:
-    """The records in `folder`; raises ValueError where one is not of this budget."""
+    """Return the records in `folder`; raise ValueError where one is not of this budget."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     for record in records:
         network, upsampler = record["network"], record["upsampler"]
@@ -233,7 +233,7 @@ def train(run: Run, budget: Budget, arguments: argparse.Namespace, minutes: floa
 
 
 def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The record of a finished run: its scores by the evaluation protocol, and what they rest on."""
+    """Return the record of a finished run: its scores by the evaluation protocol, and what they rest on."""
     weights = arguments.work / run.name / "last.safetensors"
     network, facts = load_weights(weights)
     config = build_network(config_of(budget, run.network, run.upsampler)).config
@@ -299,7 +299,7 @@ def print_table(arguments: argparse.Namespace) -> int:
 def network_table(
     budget: Budget, network: str, groups: Mapping[str, list[dict[str, Any]]], arguments: argparse.Namespace
 ) -> str:
-    """A row for each upsampler: scores, weights, work, time, and the paper's figures."""
+    """Return a row for each upsampler: scores, weights, work, time, and the paper's figures."""
     configs = {name: config_of(budget, network, name) for name in groups}
     milliseconds = step_times(configs, budget, arguments.seconds)
     columns = ["upsampler", "seeds", "PSNR ↑ dB", "SSIM ↑", "L1 ↓ %", "PSNR hole ↑ dB"]
@@ -363,7 +363,7 @@ def verdict(network: str, groups: Mapping[str, list[dict[str, Any]]]) -> str:
 
 
 def spread_of_seeds(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """The standard deviation within groups, pooled over them, and its degrees of freedom; 0 without any."""
+    """Return the standard deviation within groups, pooled, and its degrees of freedom; 0 without any."""
     freedom = sum(len(group) - 1 for group in groups)
     squares = sum((value - statistics.fmean(group)) ** 2 for group in groups for value in group)
     return (math.sqrt(squares / freedom) if freedom else 0.0), freedom
@@ -377,7 +377,7 @@ def interval(spread: float, freedom: int, first: int, second: int) -> float:
 
 
 def cost(config: Mapping[str, Any], size: int) -> tuple[int, int]:
-    """Number of weights, and operations for one picture, a product and a sum counted as two."""
+    """Return the number of weights, and operations for one picture, a product and a sum counted as two."""
     network = build_network(config).eval()
     image, mask = random_batch(size, 1)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -398,7 +398,7 @@ def step_times(configs: Mapping[str, Mapping[str, Any]], budget: Budget, seconds
 
 
 def baseline_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The classical methods on the same pictures."""
+    """Return the classical methods on the same pictures."""
     rows = [
         [name, *(f"{scores[m]:.{_SHOWN[m]}f}" for m in ("psnr", "ssim", "l1"))]
         for name, scores in records[0]["baselines"].items()
@@ -407,7 +407,7 @@ def baseline_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The settings, with the folders that follow from others; ends the program on a wrong one."""
+    """Return the settings, with the folders that follow from others; end the program on a wrong one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

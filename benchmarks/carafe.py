@@ -94,7 +94,7 @@ class Case:
         return 2 * self.kernel_size**2 * n * c * h * w * self.scale**2
 
     def random(self, channels: int, scale: int = 1) -> Tensor:
-        """Normal numbers of the case's type and layout, `channels` at `scale` times the features' size."""
+        """Return normal numbers of the case's type and layout: `channels`, `scale` times the features' size."""
         n, _, h, w = self.shape
         size = (n, channels, scale * h, scale * w)
         numbers = torch.randn(size, dtype=TYPES[self.dtype], device=self.device)
@@ -151,7 +151,7 @@ def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict
     def around_mmcv(
         x: Tensor, numbers: Tensor, kernel_size: int, groups: int, scale: int, normalizer: str
     ) -> Tensor:
-        """What it needs: kernels shuffled and normalised by others, and NCHW, whatever comes and goes."""
+        """Shuffle and normalise the kernels, and bring everything to NCHW, as mmcv's operator needs it."""
         assert mmcv is not None
         ready = normalized(numbers, groups, scale, normalizer).contiguous()
         result = mmcv(x.contiguous(), ready, kernel_size, groups, scale)
@@ -186,7 +186,7 @@ def normalized(logits: Tensor, groups: int, scale: int, normalizer: str) -> Tens
 
 
 def normalized_over(numbers: Tensor, axis: int, normalizer: str) -> Tensor:
-    """The definitions of the normalisers, over the axis that holds the taps."""
+    """Return the definitions of the normalisers, over the axis that holds the taps."""
     if normalizer == "softmax":
         return numbers.softmax(axis)
     weights = numbers.sigmoid()
@@ -196,7 +196,7 @@ def normalized_over(numbers: Tensor, axis: int, normalizer: str) -> Tensor:
 def unfold_einsum(
     features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int, normalizer: str
 ) -> Tensor:
-    """The definition read at the output's resolution, which is how PyTorch versions are mostly written.
+    """Reassemble by the definition at the output's resolution, as PyTorch versions mostly do.
 
     In features enlarged by repeating pixels, the taps of an output pixel lie σ apart around it. All windows
     are laid out in memory: k² times the output.
@@ -213,7 +213,7 @@ def unfold_einsum(
 def unfold_sum(
     features: Tensor, logits: Tensor, kernel_size: int, groups: int, scale: int, normalizer: str
 ) -> Tensor:
-    """The definition read at the source's resolution: σ² times smaller windows, one sub-pixel at a time."""
+    """Reassemble at the source's resolution: σ² times smaller windows, one sub-pixel at a time."""
     n, c, h, w = features.shape
     windows = F.unfold(features, kernel_size, padding=kernel_size // 2)
     windows = windows.view(n, groups, c // groups, kernel_size**2, h, w)
@@ -266,7 +266,7 @@ def measure(
     limit: float,
     mmcv: Callable[..., Tensor] | None,
 ) -> list[list[str]]:
-    """The rows of one case; `limit` is that of `measure_limit`."""
+    """Return the rows of one case; `limit` is that of `measure_limit`."""
     torch.manual_seed(0)
     methods = build_methods(case, mmcv)
     names = [name for name in names if name in methods]
@@ -318,13 +318,15 @@ def measure(
 
 
 def is_reassembly(name: str) -> bool:
-    """Does the row do CARAFE's reassembly and hardly anything else?"""
+    """Tell whether the row does CARAFE's reassembly and hardly anything else."""
     return name.startswith(("carafe", "twin", "unfold", "mmcv"))
 
 
 def measure_limit(device: str) -> float:
-    """What this machine can do at best: on a GPU bytes moved in a second, as a copy of a large tensor moves
-    them; on a CPU operations in a second, as a float32 3×3 convolution of 256 channels does them.
+    """Return what this machine can do at best.
+
+    On a GPU it is bytes moved in a second, as a copy of a large tensor moves them; on a CPU it is operations
+    in a second, as a float32 3×3 convolution of 256 channels does them.
     """
     if device == "cuda":
         source = torch.empty(2**28, dtype=torch.uint8, device=device)
@@ -368,7 +370,7 @@ def allocated(work: Callable[[], object], device: str) -> tuple[int, int]:
 
 
 def compiler() -> str:
-    """The compiler's name and version, as the build would call it."""
+    """Return the compiler's name and version, as the build would call it."""
     command = os.environ.get("CXX", "c++")
     try:
         answer = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)

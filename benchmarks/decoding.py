@@ -95,7 +95,7 @@ def readable_photos(photos: PhotoSet, number: int) -> list[np.ndarray]:
 
 
 def as_jpeg(pixels: np.ndarray, side: int) -> bytes:
-    """A photo at a short side of `side` pixels, as a JPEG file of quality 90."""
+    """Return a photo at a short side of `side` pixels, as a JPEG file of quality 90."""
     height, width = pixels.shape[:2]
     scale = side / min(height, width)
     stream = io.BytesIO()
@@ -105,7 +105,7 @@ def as_jpeg(pixels: np.ndarray, side: int) -> bytes:
 
 
 def lay_out(files: Sequence[bytes], folder: Path) -> dict[str, PhotoSet]:
-    """The same files in every layout, by its name."""
+    """Return the same files in every layout, by its name."""
     names = [f"class-{number % 10}/{number:08d}.jpg" for number in range(len(files))]
     members = list(zip(names, files, strict=True))
     for name, data in members:
@@ -198,12 +198,12 @@ def pipeline_rates(
 
 
 def median(rates: Sequence[Rate]) -> Rate:
-    """The median of both."""
+    """Return the median of both."""
     return Rate(*(statistics.median(values) for values in zip(*rates, strict=True)))
 
 
 def pipeline_table(rates: dict[Case, Rate], needs: dict[int, Rate], threads: Sequence[int]) -> str:
-    """What comes out of each layout, and below it what the network takes, where that is known."""
+    """Return what comes out of each layout, and below it what the network takes, where that is known."""
     columns = [(size, number) for size in SIZES for number in threads]
     rows = []
     for side, layout in dict.fromkeys(case[:2] for case in rates):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Score the exemplar stage with parts of it taken away: what is each worth?
+r"""Score the exemplar stage with parts of it taken away: what is each worth?
 
     python benchmarks/detail_parts.py --images photos/val.tar
-    python benchmarks/detail_parts.py --images photos/val --count 60 --features squeezenet:FILE \\
+    python benchmarks/detail_parts.py --images photos/val --count 60 --features squeezenet:FILE \
         --masks box:0.05-0.3 --output benchmarks/results/detail_parts.md
 
 Photos, holes and scores are those of evaluate.py. `patchmatch` stands beside them where PyPatchMatch is
@@ -25,9 +25,8 @@ from measurement import markdown_table, publish, report
 
 from inpaint import Inpainter
 from inpaint.datasets import open_photos
-from inpaint.evaluation import EvaluationSet
-from inpaint.evaluation.methods import METHODS
-from inpaint.evaluation.protocol import Method, evaluate
+from inpaint.evaluation import METHODS, EvaluationSet, evaluate
+from inpaint.evaluation.scoring import Method
 from inpaint.inference import detail, synthesis
 from inpaint.metrics import FeatureDistance
 from inpaint.urls import source_label
@@ -35,12 +34,8 @@ from inpaint.urls import source_label
 SCORES = {"psnr": "PSNR dB", "feature_distance": "features", "detail": "detail", "patch_distance": "patches"}
 
 
-def _no_texture(level: synthesis.Level) -> np.ndarray:
-    return np.full(level.hole.shape, 100, np.float32)  # the same everywhere, and nowhere smooth
-
-
-def _full_confidence(level: synthesis.Level, smooth: np.ndarray) -> np.ndarray:
-    return np.ones(level.hole.shape, np.float32)
+def _full_confidence(smooth: np.ndarray, hole: np.ndarray, scale: float) -> np.ndarray:
+    return np.ones(hole.shape, np.float32)
 
 
 VARIANTS: Mapping[str, Mapping[tuple[Any, str], Any]] = {

@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def operands(photo: np.ndarray, mask: np.ndarray) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """What a search takes, what it takes with guides, and what a vote takes; all as a fill gives them."""
+    """Return the arguments of a search, of one with guides, and of a vote, as a fill gives them."""
     filled = np.ascontiguousarray(harmonic(photo, mask))
     level = detail._Level(filled, mask, mask)
     positions = torch.from_numpy(detail._indices(detail._dilated(mask, detail.RADIUS)))

@@ -288,7 +288,7 @@ def score_table(measured: list[Measured]) -> str:
 def table(
     columns: list[str], measured: list[Measured], rows: list[list[float | None]], digits: list[int]
 ) -> str:
-    """A Markdown table of numbers with so many digits after the point; a mean where no photo lacks one."""
+    """Return a Markdown table of numbers with so many digits, and means where no photo lacks one."""
     means = [
         None if None in column else statistics.fmean(column)  # type: ignore[arg-type]
         for column in zip(*rows, strict=True)

@@ -101,7 +101,7 @@ def side_by_side(panels: Sequence[np.ndarray], width: int) -> Image.Image:
 
 
 def encode_strip(panels: Sequence[np.ndarray], width: int) -> bytes:
-    """The strip as PNG, at most `width` px wide and narrower where LARGEST_STRIP asks for it."""
+    """Return the strip as PNG, at most `width` px wide and narrower where LARGEST_STRIP asks for it."""
     while True:
         buffer = io.BytesIO()
         side_by_side(panels, width).save(buffer, "PNG", optimize=True)
@@ -118,7 +118,7 @@ def compared(name: str, photo: np.ndarray, seed: int, fill: Inpainter, side: int
 
 
 def encode_comparison(rows: Sequence[Sequence[np.ndarray]]) -> bytes:
-    """The rows below their titles, as JPEG as good as LARGEST_COMPARISON allows."""
+    """Return the rows below their titles, as JPEG as good as LARGEST_COMPARISON allows."""
     picture = sheet(["photo, hole marked", "Telea", "PatchMatch", "carafe-inpaint"], rows)
     for quality in range(92, 40, -4):
         buffer = io.BytesIO()
@@ -129,7 +129,7 @@ def encode_comparison(rows: Sequence[Sequence[np.ndarray]]) -> bytes:
 
 
 def picture_by_rule(folder: Path | None, seed: int, model: str, width: int) -> bytes:
-    """The comparison that the rule asks for; raises ValueError where the folder has too few photos."""
+    """Return the comparison that the rule asks for; raise ValueError where the folder has too few photos."""
     if folder is None:
         photos = {name: np.ascontiguousarray(getattr(skimage.data, name)()) for name in sorted(STROKES)[:3]}
     else:
@@ -188,7 +188,7 @@ def main() -> None:
 
 
 def strip(arguments: argparse.Namespace) -> bytes:
-    """The strip that the command line asks for."""
+    """Return the strip that the command line asks for."""
     photo = np.ascontiguousarray(getattr(skimage.data, arguments.photo)())
     height, width, _ = photo.shape
     if arguments.mask is None:

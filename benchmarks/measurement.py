@@ -47,7 +47,7 @@ def interleaved_medians(
 
 
 def processor() -> str:
-    """The processor's model and how many of its cores this system has."""
+    """Return the processor's model and how many of its cores this system has."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.is_file():
@@ -59,7 +59,7 @@ def processor() -> str:
 
 
 def report(title: str, facts: Mapping[str, str], tables: Sequence[str]) -> str:
-    """A Markdown page: when, where and how it was measured, then the tables.
+    """Return a Markdown page: when, where and how it was measured, then the tables.
 
     The page is for others: what is secret in URLs, as in a signed one, is left out of it.
     """
@@ -79,7 +79,7 @@ def report(title: str, facts: Mapping[str, str], tables: Sequence[str]) -> str:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table whose first `left` columns are aligned left, the others right."""
+    """Return a Markdown table whose first `left` columns are aligned left, the others right."""
     widths = [max(len(line[index]) for line in [columns, *rows]) for index in range(len(columns))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Score trained networks with parts of them taken away, and say what their kernels and merges are like.
+r"""Score trained networks with parts of them taken away, and say what their kernels and merges are like.
 
     python benchmarks/probes.py --images photos/val.tar
-    python benchmarks/probes.py --images photos/val --models pconv-carafe runs/first/best.safetensors \\
+    python benchmarks/probes.py --images photos/val --models pconv-carafe runs/first/best.safetensors \
         --masks free-form:0.1-0.5 box:0.1-0.4 --count 60 --output runs/probes.md
 
 A part that is worth something costs dB when it is gone. Constant kernels are the best guess there is: in each
@@ -55,7 +55,7 @@ class Membrane(nn.Module):
 
 
 def variants(network: nn.Module, kernels: Mapping[str, Tensor]) -> dict[str, Probe | None]:
-    """The network with and without its parts, by the row's name; None where it has no such part."""
+    """Return the network with and without its parts, by the row's name; None where it has no such part."""
     return {
         "given only: the residual zero": without_residual(network),
         "the whole": nullcontext(),
@@ -97,7 +97,7 @@ def score_table(
 
 
 def level_table(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> str | None:
-    """The kernels and merges of each level of the decoder; None for a network that has neither."""
+    """Return the kernels and merges of each level of the decoder; None for a network that has neither."""
     seen = inspect_decoder(network, batches)
     rows = []
     for level in [*seen.kernels, *(name for name in seen.from_below if name not in seen.kernels)]:
@@ -119,7 +119,7 @@ def level_table(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) ->
 
 
 def halves_of(photos: PhotoSet, recipe: str, arguments: argparse.Namespace) -> list[Validator]:
-    """The cases of a recipe, every other one in either half; ValueError where one would be empty."""
+    """Return the cases of a recipe, every other one in either half; ValueError where one would be empty."""
     limit = arguments.count or None
     chosen = EvaluationSet(photos, recipe, arguments.seed, arguments.size, limit)
     cases = list(chosen)

@@ -1,4 +1,4 @@
-"""What is said to people: names of files come from anywhere, and may steer the terminal they are shown on."""
+"""Text for terminals: names of files may hold codes that steer the terminal, and are escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _JOINERS = "\u200c\u200d"  # of the same class, and part of how some scripts are
 
 
 def printable(text: str) -> str:
-    r"""Return a text of one line with all that would steer a terminal written as an escape, such as \x1b."""
+    r"""Return a text of one line with all that would steer a terminal written as an escape, such as \x1b.
+
+    >>> print(printable("red\x1b[31m.png"))
+    red\x1b[31m.png
+    """
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in _UNPRINTABLE and character not in _JOINERS

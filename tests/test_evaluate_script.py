@@ -17,7 +17,12 @@ import torch
 from PIL import Image
 from random_backbones import save_squeezenet
 from range_server import serve
+from results_shape import check_shape
 from skimage.data import astronaut, chelsea, coffee
+
+from inpaint import weights
+from inpaint.evaluation import METHODS, command
+from inpaint.evaluation.schema import Results
 
 SCRIPT = Path(__file__).parent.parent / "evaluate.py"
 
@@ -59,6 +64,7 @@ def test_results_follow_the_contract(script, photos, tmp_path, capsys):
     output = tmp_path / "out"
     assert script.main(arguments(photos, output)) == 0
     results = read(output)
+    check_shape(results, Results)
     protocol = results["protocol"]
     assert protocol["images"] == "photos"
     assert protocol["masks"] == "free-form:0.1-0.5"
@@ -118,8 +124,6 @@ def test_two_runs_agree_and_a_tar_is_the_same_as_its_folder(script, photos, tmp_
 def test_exported_inputs_come_back_as_ready_results(script, photos, tmp_path):
     first = arguments(photos, tmp_path / "a", "box:0.1-0.3", "telea", "--export", str(tmp_path / "inputs"))
     assert script.main(first) == 0
-    from inpaint.evaluation import METHODS
-
     fills = tmp_path / "fills"
     fills.mkdir()
     for file in (tmp_path / "inputs" / "images").iterdir():
@@ -135,8 +139,6 @@ def test_exported_inputs_come_back_as_ready_results(script, photos, tmp_path):
 
 def test_results_of_other_holes_are_refused(script, photos, tmp_path, capsys, monkeypatch):
     """Such results have scored above everything: most of a hole is then the photo itself."""
-    from inpaint.evaluation import METHODS
-
     words = arguments(photos, tmp_path / "a", "box:0.1-0.3", "telea", "--export", str(tmp_path / "inputs"))
     assert script.main(words) == 0
     fills = tmp_path / "inputs" / "fills"
@@ -146,7 +148,7 @@ def test_results_of_other_holes_are_refused(script, photos, tmp_path, capsys, mo
         filled = Image.fromarray(METHODS["telea"](np.asarray(Image.open(file)), mask))
         filled.save(fills / f"{file.stem}_result.png")
         file.rename(fills / f"{file.stem}_masked.png")  # lies beside the result and is none
-    monkeypatch.setattr(script, "evaluate", None)
+    monkeypatch.setattr(command, "evaluate", None)
     capsys.readouterr()
     suffix = ("--fill-suffix", "_result")
 
@@ -176,6 +178,7 @@ def test_a_backbone_gives_feature_distances_by_its_name(script, photos, tmp_path
     assert script.main(words) == 0
     results = read(tmp_path / "out")
     digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+    check_shape(results, Results)
     assert results["protocol"]["features"] == {"backbone": "squeezenet1_1", "sha256": digest}
     assert results["protocol"]["features_unavailable"] is None
     assert all(entry["feature_distance"] > 0 for entry in results["methods"].values())
@@ -237,6 +240,38 @@ def test_errors_are_clear_and_come_before_the_work(script, photos, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"masks": "typo"}, "--masks: 'typo' is neither a folder nor a recipe: .*free-form, box, object"),
+        (
+            {"methods": "telea,telae"},
+            "--methods: .*'telae'.*telea, ns, biharmonic, harmonic, patchmatch.*installed",
+        ),
+        ({"methods": "telea,/nowhere/telae+photo"}, "--methods: unknown method '/nowhere/telae'"),
+        (
+            {"features": "resnet:FILE"},
+            "--features: unknown perceptual backbone 'resnet': .*squeezenet, vgg16",
+        ),
+        ({"features": "squeezenet:nowhere"}, "--features: .*nowhere"),
+        ({"device": "gpu"}, "device gpu: expected auto, cpu, cuda"),
+    ],
+)
+def test_typing_errors_are_told_before_photos_are_opened_and_models_loaded(
+    script, photos, tmp_path, capsys, monkeypatch, change, message
+):
+    for name in ("open_photos", "_load_lpips", "evaluate"):
+        monkeypatch.setattr(command, name, lambda *_, **__: pytest.fail("the work began"))
+    monkeypatch.setattr(weights, "load_weights", lambda *_: pytest.fail("a model was loaded"))
+    words = {"masks": "box", "methods": "telea,pconv-carafe", **change}
+    more = [word for flag in ("features", "device") if flag in words for word in (f"--{flag}", words[flag])]
+    words = arguments(photos, tmp_path / "out", words["masks"], words["methods"], *more)
+    assert script.main(words) == 2
+    told = capsys.readouterr().err
+    assert re.search(message, told) and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_report_tells_no_secret_of_a_url(script, photos, tmp_path, capsys):
     with tarfile.open(tmp_path / "set.tar", "w") as archive:
         archive.add(photos / "coffee.png", "coffee.png")
@@ -277,7 +312,7 @@ def test_a_folder_that_takes_no_report_is_refused_before_the_work(
     script, photos, tmp_path, capsys, monkeypatch, output
 ):
     (tmp_path / "file").write_text("x")
-    monkeypatch.setattr(script, "evaluate", None)
+    monkeypatch.setattr(command, "evaluate", None)
     assert script.main(arguments(photos, tmp_path / output)) == 2
     told = capsys.readouterr().err
     assert re.search(r"--output .*: no report can be written there \(.+\); name another folder", told)
@@ -296,7 +331,7 @@ def test_a_result_that_is_missing_is_told_before_the_work(script, photos, tmp_pa
     fills = tmp_path / "fills"
     fills.mkdir()
     (fills / "coffee.png").write_bytes(b"")
-    monkeypatch.setattr(script, "evaluate", None)
+    monkeypatch.setattr(command, "evaluate", None)
     assert script.main(arguments(photos, tmp_path / "out", "box", f"telea,peer={fills}")) == 2
     assert "no result is named astronaut.* for the photo astronaut.jpg" in capsys.readouterr().err
 
@@ -328,7 +363,7 @@ def test_interrupting_takes_one_sentence(script, photos, tmp_path, capsys, monke
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "evaluate", interrupted)
+    monkeypatch.setattr(command, "evaluate", interrupted)
     assert script.main(arguments(photos, tmp_path / "out")) == 130
     assert capsys.readouterr().err == "evaluate.py: interrupted before the report was written\n"
 

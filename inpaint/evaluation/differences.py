@@ -1,11 +1,12 @@
-"""How sure a difference between two methods is: an interval from the images that both of them filled."""
+"""Differences between methods, each with an interval from the images that both of them filled."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
+
+from inpaint.evaluation.schema import Difference
 
 COMPARED = ("psnr", "feature_distance")
 """The metrics whose differences are reported."""
@@ -15,12 +16,24 @@ CONFIDENCE = 0.95
 
 
 def paired_interval(values: Sequence[float], others: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of `values - others`, image by image, from a percentile bootstrap.
+    """Return the 95 % interval of the mean of `values - others`, image by image, from a percentile bootstrap.
 
     2000 times as many images are drawn, with replacement and one fixed seed, as there are (Efron and
-    Tibshirani 1993); a pair of scores of one image stays together. None for fewer than two images. The
-    interval covers the choice of images from ones like these, and neither other holes nor other seeds of
-    training. Raises ValueError for sequences of two lengths.
+    Tibshirani 1993); a pair of scores of one image stays together. The interval covers the choice of images
+    from ones like these, and neither other holes nor other seeds of training.
+
+    Args:
+        values: one method's scores, one an image.
+        others: another method's scores of the same images.
+
+    Returns:
+        The interval's ends, low before high; None for fewer than two images.
+
+    Raises:
+        ValueError: the sequences have two lengths.
+
+    >>> paired_interval([25.0, 27.0, 30.0], [24.0, 26.0, 29.0])
+    (1.0, 1.0)
     """
     if len(values) != len(others):
         raise ValueError(f"expected two scores of each image, got {len(values)} and {len(others)}")
@@ -41,15 +54,16 @@ def paired_interval(values: Sequence[float], others: Sequence[float]) -> tuple[f
 
 def differences(
     scores: Sequence[Mapping[str, Mapping[str, float | None]]],
-) -> list[dict[str, Any]]:
-    """The "differences" part of results.json: every two methods in every metric of COMPARED that both have.
+) -> list[Difference]:
+    """Return the "differences" part of results.json: every two methods in every metric of COMPARED.
 
-    `scores` has, for each image, each method's scores by metric. An entry is {"metric", "method", "over",
-    "mean", "interval", "count"}: the mean over the images of the score of "method" less that of "over", its
-    `paired_interval` as [low, high] or None, and the number of images that have both scores. Of two methods
-    the later one is "method"; turned round, all signs change.
+    Of two methods the later one is "method"; turned round, all signs change. Two methods that share no image
+    with both scores have no entry.
+
+    Args:
+        scores: for each image, each method's scores by metric.
     """
-    entries = []
+    entries: list[Difference] = []
     for metric in COMPARED:
         for over, method in itertools.combinations(scores[0] if scores else (), 2):
             pairs = [(image[method][metric], image[over][metric]) for image in scores]

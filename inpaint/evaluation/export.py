@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 import inpaint
-from inpaint.evaluation.protocol import Case, EvaluationSet
+from inpaint.evaluation.cases import Case, EvaluationSet
 from inpaint.files import open_regular, remove_partials, write_atomically
 
 MANIFEST = "manifest.json"
@@ -26,14 +26,17 @@ SETTINGS = ("masks", "seed", "size")
 
 
 class ManifestError(ValueError):
-    """A file that is no manifest of an export."""
+    """A file is no manifest of an export."""
 
 
 def export_cases(cases: Iterable[Case], folder: Path) -> None:
     """Write what methods see into `folder`: images/STEM.png (holes grey), masks/STEM.png, manifest.json.
 
     The manifest holds the settings of an `EvaluationSet` and the SHA-256 of every photo's crop and mask, by
-    the photo's name: see `Manifest`. Raises ValueError where two photos have the same file stem.
+    the photo's name: see `Manifest`.
+
+    Raises:
+        ValueError: two photos have the same file stem.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "masks").mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ def export_cases(cases: Iterable[Case], folder: Path) -> None:
 
 
 def digests(case: Case) -> dict[str, str]:
-    """SHA-256 of a case's pixels, row by row: the photo's crop as RGB bytes, the mask as bytes 0 and 255."""
+    """Return SHA-256 of a case's pixels, row by row: the crop as RGB bytes, the mask as bytes 0 and 255."""
     return {
         "photo_sha256": hashlib.sha256(case.image.tobytes()).hexdigest(),
         "mask_sha256": hashlib.sha256((case.mask * np.uint8(255)).tobytes()).hexdigest(),
@@ -89,7 +92,12 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Read a manifest; raises OSError where it cannot be opened, ManifestError where it is none."""
+        """Read a manifest.
+
+        Raises:
+            OSError: the file cannot be opened.
+            ManifestError: it is no manifest.
+        """
         with open_regular(path) as stream:
             data = stream.read()
         try:
@@ -106,7 +114,15 @@ class Manifest:
         return cls(path, settings, photos)
 
     def check(self, case: Case, settings: Mapping[str, Any]) -> None:
-        """Raise ValueError where the case is not one of the export, with the settings that differ."""
+        """Check that a case is one of the export.
+
+        Args:
+            case: what is checked.
+            settings: `masks`, `seed` and `size` of this run, for the message.
+
+        Raises:
+            ValueError: it is not; the message has the settings that differ.
+        """
         entry = self.photos.get(case.name)
         if entry is None:
             problem = f"has no photo {case.name}"

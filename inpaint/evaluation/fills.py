@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
+from inpaint.evaluation.cases import Case, EvaluationSet
 from inpaint.evaluation.export import MANIFEST, Manifest, ManifestError
-from inpaint.evaluation.protocol import Case, EvaluationSet
 from inpaint.images import SUFFIXES, read_photo
 from inpaint.masks import HOLE_GREY
 
@@ -29,7 +29,9 @@ class FillFolder:
 
     The photo `places/1.jpg` takes `places/1.*` of the folder, or else `1.*`; no file serves two photos. With
     a `suffix` such as `_result` it takes `1_result.*`, and files that do not end so are passed over.
-    Raises FileNotFoundError for a folder that does not exist.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
     """
 
     def __init__(self, path: Path | str, suffix: str = "") -> None:
@@ -47,13 +49,15 @@ class FillFolder:
     def read(self, name: str) -> np.ndarray:
         """Return the fill of the photo of that name, uint8 H×W×3.
 
-        Raises FileNotFoundError where there is none, ValueError where several files could be meant, and
-        ImageError where the file is not an image.
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: several files could be meant.
+            ImageError: the file is not an image.
         """
         return read_photo(self._file(name, self._photo_of)).pixels
 
     def manifest(self) -> Manifest | None:
-        """The manifest of the export that these are fills of: in the folder, or in the one it lies in."""
+        """Return the manifest of the export that these are fills of: in the folder, or in its parent."""
         for folder in (self._path, self._path.resolve().parent):
             with contextlib.suppress(OSError, ManifestError):  # another program's file may have that name
                 return Manifest.read(folder / MANIFEST)
@@ -76,7 +80,7 @@ class FillFolder:
         return self._files.get(photo.with_suffix("").as_posix()) or self._files.get(photo.stem, [])
 
     def _file(self, name: str, photo_of: dict[Path, str]) -> Path:
-        """The fill of a photo, which is noted as taken."""
+        """Return the file of a photo's fill, and note that it is taken."""
         found = self._candidates(name)
         if not found:
             stem = PurePosixPath(name).stem + self._suffix
@@ -101,15 +105,24 @@ def check_fills(
 ) -> None:
     """Make sure, before anything is scored, that the fills are of these photos and these holes.
 
-    Where there is a manifest of the export that they were made from (`manifest`, or one that the folder has),
-    every photo's crop and mask must be the manifest's. Without one the pixels are looked at, over all images:
-    fills of other holes have changed known pixels, and left pixels of these holes as they were. They are
-    refused where more than 1 % of the known pixels differ from the photo by more than 32 grey levels, or more
-    than 25 % of the hole's pixels equal the photo's. With a manifest a program may repaint known pixels, and
-    only both together are refused. Holes that are more than 25 % the grey they were given as are not filled.
+    Where there is a manifest of the export that they were made from, every photo's crop and mask must be the
+    manifest's. Without one the pixels are looked at, over all images: fills of other holes have changed known
+    pixels, and left pixels of these holes as they were. They are refused where more than 1 % of the known
+    pixels differ from the photo by more than 32 grey levels, or more than 25 % of the hole's pixels equal the
+    photo's. With a manifest a program may repaint known pixels, and only both together are refused. Holes
+    that are more than 25 % the grey they were given as are not filled.
 
-    Raises ValueError with the shares, or with the settings that differ; what `FillFolder.read` raises; and
-    ValueError for a fill of another size than the crop.
+    Args:
+        folders: the fills, by the method's name.
+        cases: what they should be fills of.
+        manifest: of the export; None takes the one that each folder has, if any.
+        progress: show a bar on stderr.
+
+    Raises:
+        ValueError: the fills are of other photos or holes, or of another size than the crop; the message has
+            the shares of pixels, or the settings that differ.
+        FileNotFoundError: a photo has no fill.
+        ImageError: a fill is not an image.
     """
     if not folders:
         return

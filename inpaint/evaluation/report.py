@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: results.json, the same numbers as Markdown, and a sheet of pictures."""
+"""The files of a report: results.json, the same numbers as Markdown, and a sheet of pictures."""
 
 import io
 import json
@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-
+from inpaint.evaluation.averages import METRICS
 from inpaint.evaluation.differences import COMPARED
 from inpaint.evaluation.methods import METHODS
-from inpaint.evaluation.protocol import SheetRow
-from inpaint.evaluation.results import METRICS
+from inpaint.evaluation.schema import Results
+from inpaint.evaluation.sheet import SheetRow, picture_sheet
 from inpaint.files import remove_partials, write_atomically
 from inpaint.terminal import printable
 
@@ -53,22 +51,17 @@ DIFFERENCE_TITLES = {
     "feature_distance": "Feature distance added (lower is better), with the 95 % interval:",
 }
 
-HOLE_COLOUR = (255, 0, 160)
-MAX_CELL = 512
-"""Largest side of a picture on the sheet, in pixels; larger ones are shrunk, smaller ones stay 1:1."""
 
-_GAP = 6
-_FONT_SIZE = 15
-_LINE = 22
-_INK, _PAPER = (20, 20, 20), (255, 255, 255)
-
-
-def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetRow] = ()) -> None:
+def write_report(folder: Path, results: Results, rows: Sequence[SheetRow] = ()) -> None:
     """Write results.json, table.md and, given rows, sheet.png into a folder, each of them all or nothing.
 
-    `results` is {"protocol": {...}, "methods": {name: {metric: number | None, ..., "by_hole_ratio": {...}}},
-    "differences": [{"metric", "method", "over", "mean", "interval", "count"}, ...]}.
-    Without rows an older sheet.png is removed. Raises OSError where the disk says no.
+    Args:
+        folder: is made where it does not exist.
+        results: what `inpaint.evaluation.results.results_document` returns.
+        rows: of the picture sheet; without them an older sheet.png is removed.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_partials(folder, ("results.json", "table.md", "sheet.png"))
@@ -84,7 +77,7 @@ def write_report(folder: Path, results: Mapping[str, Any], rows: Sequence[SheetR
         write_atomically(folder / "sheet.png", stream.getvalue())
 
 
-def markdown(results: Mapping[str, Any]) -> str:
+def markdown(results: Results) -> str:
     """Write results as Markdown: what was measured, tables of all images, of differences and of each bin."""
     protocol, methods = results["protocol"], results["methods"]
     images, masks = printable(protocol["images"]), printable(protocol["masks"])
@@ -174,55 +167,3 @@ def _lines(lines: Iterable[Sequence[str]]) -> str:
 
 def _number(key: str, value: float | None) -> str:
     return "–" if value is None else f"{value:.{DECIMALS[key]}f}"
-
-
-def picture_sheet(rows: Sequence[SheetRow]) -> Image.Image:
-    """Draw one line per row: the photo with its hole coloured, the mask, each method's picture, the truth.
-
-    Under each method's picture stand its PSNR over the whole image and over the hole. Pictures up to 512
-    pixels a side are drawn 1:1. Raises ValueError where there is no row.
-    """
-    if not rows:
-        raise ValueError("a picture sheet needs at least one row")
-    methods = list(rows[0].fills)
-    columns = ["input", "mask", *methods, "truth"]
-    height, width = rows[0].case.mask.shape
-    scale = min(1.0, MAX_CELL / max(height, width))
-    cell = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Labels need some room, however small the pictures.
-    pitch = (max(cell[0], 110) + _GAP, cell[1] + _LINE + _GAP)
-    sheet = Image.new("RGB", (len(columns) * pitch[0] + _GAP, len(rows) * pitch[1] + _LINE + _GAP), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_FONT_SIZE)
-
-    def write(text: str, column: int, top: int) -> None:
-        text = text.encode("utf-8", "backslashreplace").decode()
-        while draw.textlength(text, font) > pitch[0] - _GAP and len(text) > 1:
-            text = text[:-2] + "…"
-        draw.text((_GAP + column * pitch[0], top), text, _INK, font)
-
-    for column, name in enumerate(columns):
-        write(name, column, 2)
-    for index, row in enumerate(rows):
-        top = _LINE + _GAP + index * pitch[1]
-        captions = [f"{row.case.hole_ratio:.0%} hole", row.case.name]
-        captions += [_caption(row.scores[name]) for name in methods] + [""]
-        for column, (image, caption) in enumerate(zip(_pictures(row, methods), captions, strict=True)):
-            picture = Image.fromarray(image)
-            if picture.size != cell:
-                picture = picture.resize(cell, Image.Resampling.LANCZOS)
-            sheet.paste(picture, (_GAP + column * pitch[0], top))
-            write(caption, column, top + cell[1] + 2)
-    return sheet
-
-
-def _pictures(row: SheetRow, methods: Iterable[str]) -> list[np.ndarray]:
-    coloured = row.case.image.copy()
-    coloured[row.case.mask] = HOLE_COLOUR
-    mask = np.repeat(row.case.mask[..., None].astype(np.uint8) * 255, 3, axis=2)
-    return [coloured, mask, *(row.fills[name] for name in methods), row.case.image]
-
-
-def _caption(scores: Mapping[str, float | None]) -> str:
-    whole, hole = scores["psnr"], scores["psnr_hole"]
-    return f"{whole:.1f} dB" + (f" (hole {hole:.1f})" if hole is not None else "")

@@ -23,22 +23,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from inpaint.inference.filters import blurred, enlarged, shrunk
+from inpaint.inference.levels import LOW_BAND_SIDE, Level, low_band_level, make_levels
+from inpaint.inference.measures import GUIDE_BLUR, confidence_of
 from inpaint.inference.plan import Box, bounding_box, plan
 from inpaint.inference.scales import to_uint8
-from inpaint.inference.synthesis import (
-    GUIDE_BLUR,
-    LOW_BAND_SIDE,
-    Found,
-    Level,
-    blurred,
-    confidence_of,
-    copy_level,
-    enlarged,
-    low_band_level,
-    make_levels,
-    search_level,
-    shrunk,
-)
+from inpaint.inference.synthesis import Found, copy_level, search_level
 
 THIN = 12.0
 """Half of the width in pixels up to which a hole is thin: there the guide is sharp, and left alone."""
@@ -84,6 +74,13 @@ def add_detail(
     Returns:
         uint8 H×W×3; the image where the mask is False. The guide stays where a hole is thin (`THIN`), and
         where there is no patch to take. Equal arguments give equal bits, on any number of threads.
+
+    >>> noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    >>> mask = np.zeros((96, 96), bool)
+    >>> mask[30:66, 30:66] = True
+    >>> filled = add_detail(noise, np.full_like(noise, 128), mask)
+    >>> bool((filled[~mask] == noise[~mask]).all()), bool(filled[mask].std() > 30)
+    (True, True)
     """
     report = progress or (lambda fraction: None)
     # The operators read memory row by row; NumPy keeps other layouts through most of what is done here.
@@ -143,7 +140,7 @@ def _synthesise(
     seed: int,
     advance: Callable[[float], None],
 ) -> np.ndarray | None:
-    """Fill the pixels `own` of one window; returns uint8 H×W×3, or None where there is no source."""
+    """Fill the pixels `own` of one window; return uint8 H×W×3, or None where there is no source."""
     levels = make_levels(np.where(hole[..., None], guide, image), hole, own)
     unsure = levels[0].side > LOW_BAND_SIDE
     coarse_to_fine = levels[::-1]
@@ -163,9 +160,15 @@ def _synthesise(
 def _best_start(coarse_to_fine: list[Level], seed: int) -> tuple[Found | None, int]:
     """Begin at each of the coarsest levels, and take the start whose patches fit best later on.
 
-    From far off a fence goes on as a fence, from nearer by a wall keeps its edge, and it is the cost of the
-    patches that tells which is wanted. Returns what was found, None without a source, and the level to go on
-    with.
+    A coarser start continues repeated structures better, a finer one single edges. The cost of the patches
+    tells which is wanted.
+
+    Args:
+        coarse_to_fine: the levels.
+        seed: sets sources apart.
+
+    Returns:
+        What was found, None without a source, and the level to go on with.
     """
     stop = next(index for index, level in enumerate(coarse_to_fine) if level.side > _CHOICE_SIDE)
     results = []
@@ -186,7 +189,7 @@ def _with_low_bands(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
     own = level.own[..., None]
     small = shrunk(picture, *level.hole.shape).astype(np.float32)
     lacking = np.where(own, guide - small, np.float32(0))
-    confidence = confidence_of(level, blurred(guide, GUIDE_BLUR))[..., None]
+    confidence = confidence_of(blurred(guide, GUIDE_BLUR), level.hole, level.scale)[..., None]
     confidence = confidence * _without_edges(picture, levels)[..., None]
     added = np.zeros_like(lacking)
     for sigma, power in _LOW_BANDS:
@@ -203,9 +206,14 @@ def _with_low_bands(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
 
 
 def _with_grain(picture: np.ndarray, levels: list[Level], field: np.ndarray) -> np.ndarray:
-    """Make what is smooth, in place, the guide's own colours with the grain of the known pixels.
+    """Give smooth places, in place, the guide's own colours with the grain of the known pixels.
 
-    A sky or a wall: patches of a gradient do not fit to the grey level, and nothing hides their seams.
+    In a sky or on a wall, patches of a gradient do not fit to the grey level, and their seams show.
+
+    Args:
+        picture: uint8 H×W×3.
+        levels: fine to coarse.
+        field: the source of each pixel, int32 H×W.
     """
     level, finest = low_band_level(levels), levels[0]
     assert level.texture is not None  # the level is small enough to have one
@@ -225,11 +233,18 @@ def _with_grain(picture: np.ndarray, levels: list[Level], field: np.ndarray) -> 
 
 
 def _without_edges(picture: np.ndarray, levels: list[Level]) -> np.ndarray:
-    """Return, at the level of the low bands, 1 where a picture has no edges and 0 along strong ones.
+    """Return where the guide may change colours: 1 where a picture has no edges, 0 along strong ones.
 
     The guide of a large window is often made from a shrunk one. Its edges are soft then, and their colours
-    would stand beside those of the patches as a halo. That of a small window is as sharp as the photo: 1
-    everywhere.
+    would make a halo around those of the patches. The guide of a small window is as sharp as the photo, and
+    all is 1.
+
+    Args:
+        picture: uint8 H×W×3.
+        levels: fine to coarse.
+
+    Returns:
+        float32 h×w in [0, 1], of the level of the low frequencies.
     """
     level = low_band_level(levels)
     if levels[0].side <= LOW_BAND_SIDE:

@@ -39,7 +39,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 class Inpainter:
     """Fill the holes of photos with a network.
 
-    ``fill = Inpainter.from_pretrained("pconv-carafe"); result = fill(image, mask)``. Calls keep no state, so
+    `fill = Inpainter.from_pretrained("pconv-carafe"); result = fill(image, mask)`. Calls keep no state, so
     one Inpainter may serve several threads.
 
     Args:
@@ -53,7 +53,8 @@ class Inpainter:
             "float32" or "bfloat16". A fill differs by a grey level or two in a few pixels; the smooth fill
             that a network begins from, and the composite, are float32 always.
 
-    Raises ValueError for a device, a detail or a precision of another name.
+    Raises:
+        ValueError: a device, a detail or a precision has another name.
     """
 
     def __init__(
@@ -83,9 +84,17 @@ class Inpainter:
         detail: Detail = "photo",
         precision: str = "auto",
     ) -> Inpainter:
-        """Load a model by installed name, folder, weights file or hub id (see `inpaint.weights.find_model`).
+        """Load a model.
 
-        Raises :class:`inpaint.weights.WeightsError` where there is none or its file cannot be used.
+        Args:
+            name: installed name, folder, weights file or hub id, see `inpaint.weights.find_model`.
+            device: as of the class.
+            detail: as of the class; "photo" if not given.
+            precision: as of the class.
+
+        Raises:
+            WeightsError: there is no such model, or its file cannot be used.
+            ValueError: as of the class.
         """
         device = choose_device(device)
         network, _ = load_weights(find_model(name))
@@ -110,9 +119,13 @@ class Inpainter:
                 edges leaves its rim, which the fill then takes up.
             progress: called with the fraction done, rising from 0 to 1.
 
-        An empty mask gives a copy of the photo. Where nothing at all is known there is nothing to go by, and
-        the result is mid-grey. Raises TypeError or ValueError for arrays of another kind or shape, ValueError
-        for a negative seed or grow.
+        Returns:
+            uint8 H×W×3. An empty mask gives a copy of the photo. Where no pixel is known, the result is
+            mid-grey.
+
+        Raises:
+            TypeError: an array is of another type.
+            ValueError: an array has another shape, or seed or grow is negative.
         """
         return next(self.candidates(image, mask, 1, seed=seed, grow=grow, progress=progress))
 
@@ -128,8 +141,17 @@ class Inpainter:
     ) -> Iterator[np.ndarray]:
         """Yield `count` fills, of the seeds `seed`, `seed` + 1 and so on; the network runs once.
 
-        Arguments and errors are those of a call. ValueError, too, where more than one fill is asked of
-        `detail="none"`, which has only one.
+        Args:
+            image: as of a call.
+            mask: as of a call.
+            count: number of fills; `detail="none"` has only one.
+            seed: of the first fill.
+            grow: as of a call.
+            progress: as of a call, over all fills.
+
+        Raises:
+            TypeError: as of a call.
+            ValueError: as of a call, or more than one fill is asked of `detail="none"`.
         """
         _check_inputs(image, mask)
         if count < 1 or seed < 0 or grow < 0:
@@ -259,7 +281,11 @@ class Inpainter:
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Return a mask, bool H×W, that also holds what lies within so many pixels (Euclidean) of it."""
+    """Return a mask, bool H×W, that also holds what lies within so many pixels (Euclidean) of it.
+
+    >>> grown(np.array([[False, False, False, True]]), 2).tolist()
+    [[False, True, True, True]]
+    """
     if pixels == 0 or not mask.any():
         return mask
     box = bounding_box(mask).grown(pixels, *mask.shape)

@@ -26,7 +26,11 @@ _SPECK = 64
 
 @dataclass(frozen=True)
 class Box:
-    """Rows top..bottom and columns left..right, ends excluded."""
+    """Rows top..bottom and columns left..right, ends excluded.
+
+    >>> Box(2, 3, 6, 9).grown(3, height=8, width=10)
+    Box(top=0, left=0, bottom=8, right=10)
+    """
 
     top: int
     left: int
@@ -54,7 +58,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Job:
-    """Hole pixels that are filled together: those whose component belongs to `group`, all inside `box`."""
+    """Hole pixels that are filled together.
+
+    Attributes:
+        group: their number in the map that `plan` returns.
+        box: holds all of them.
+        scale: size of the copy that they are filled in, over the photo's; 1 at most.
+    """
 
     group: int
     box: Box
@@ -62,7 +72,22 @@ class Job:
 
 
 def plan(mask: np.ndarray) -> tuple[list[Job], np.ndarray]:
-    """Return the jobs, and the group of every pixel (0 = known)."""
+    """Decide which hole pixels are filled together, and at which scale.
+
+    Args:
+        mask: bool H×W, True = hole.
+
+    Returns:
+        The jobs, and the group of every pixel, H×W integers, 0 = known.
+
+    >>> mask = np.zeros((1000, 1000), bool)
+    >>> mask[10:30, 10:30] = mask[200:900, 200:900] = True
+    >>> jobs, groups = plan(mask)
+    >>> [(job.box, round(job.scale, 2)) for job in jobs]
+    [(Box(top=10, left=10, bottom=30, right=30), 1.0), (Box(top=200, left=200, bottom=900, right=900), 0.56)]
+    >>> int(groups[20, 20]), int(groups[500, 500])
+    (1, 2)
+    """
     height, width = mask.shape
     if not mask.any():
         return [], mask.view(np.uint8)
@@ -178,8 +203,14 @@ def window_around(box: Box, height: int, width: int, stride: int) -> Box:
 def cells(start: int, stop: int, size: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Cut one axis of a hole into cells that each fit in a window with their surroundings.
 
-    Yields each cell as a slice relative to `start`, and the weights of its pixels; neighbours overlap by
-    :data:`OVERLAP`, where their weights cross over and sum to 1.
+    Args:
+        start: first row or column of the hole.
+        stop: the one behind its last.
+        size: of the photo along this axis.
+
+    Yields:
+        Each cell as a slice relative to `start`, and the weights of its pixels. Neighbours overlap by
+        `OVERLAP`, where their weights cross over and sum to 1.
     """
     length = stop - start
     needed = min(stop + SURROUNDINGS, size) - max(start - SURROUNDINGS, 0)
@@ -197,7 +228,11 @@ def cells(start: int, stop: int, size: int) -> Iterator[tuple[slice, np.ndarray]
 
 
 def bounding_box(selection: np.ndarray) -> Box:
-    """Return the smallest box that holds all True pixels of bool H×W; there is at least one."""
+    """Return the smallest box that holds all True pixels of bool H×W; there is at least one.
+
+    >>> bounding_box(np.eye(5, dtype=bool)[:4])
+    Box(top=0, left=0, bottom=4, right=4)
+    """
     rows = np.flatnonzero(selection.any(axis=1))
     columns = np.flatnonzero(selection.any(axis=0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)

@@ -1,4 +1,4 @@
-"""One level of exemplar synthesis: the search for source patches, the vote of overlapping ones, the guide.
+"""One level of exemplar synthesis: the search for source patches, and the vote of overlapping ones.
 
 `detail` says what it is for. The papers: Wexler, Shechtman and Irani, Space-Time Completion of Video, PAMI
 2007; Barnes et al., PatchMatch, SIGGRAPH 2009.
@@ -13,21 +13,17 @@ import cv2
 import numpy as np
 import torch
 
+from inpaint.inference.filters import blurred, dilated
+from inpaint.inference.levels import Level
+from inpaint.inference.measures import GUIDE_BLUR, confidence_of
 from inpaint.inference.plan import bounding_box
 from inpaint.inference.scales import to_uint8
-from inpaint.layers.push_pull import push_pull
 from inpaint.ops.exemplars import FORBIDDEN, exemplar_search, exemplar_vote
 
 RADIUS = 3
 """Of the patches that are compared: 7×7 pixels."""
 
-LOW_BAND_SIDE = 640
-"""Longest side of the level at which low frequencies are put back: about the size that a network fills at."""
-
-# Longest side of the coarsest level, of a window up to LOW_BAND_SIDE, and of a larger one.
-_COARSEST = (90, 45)
 _DISPLACED_SIDE = 90  # longest side of a level whose displacements are few enough to try them all
-_TEXTURE_SIDE = 1024  # longest side of a level at which the texture channel is compared
 
 # By level, from the coarsest: how much the guide counts beside the colours (0 from there on), and how many
 # rounds of search and vote there are (1 from there on).
@@ -35,13 +31,6 @@ _GUIDE_WEIGHTS = (1.0, 1.0, 0.6, 0.3)
 _ROUNDS = (4, 4, 2, 2)
 _SEEDED = 3  # levels at which a seed sets sources apart
 
-GUIDE_BLUR = 2.0
-"""Standard deviation in pixels of the blur that the guide and the photo are compared through."""
-
-_CONTRAST_BLUR = 4.0
-_SURROUNDINGS_BLUR = 24.0
-_CONTRAST_FLOOR = 16.0  # squared grey levels that are noise
-_TRUSTED_DEPTH = 24.0  # pixels from the rim, at the level of the low bands, where confidence has halved
 _TEXTURE_GAIN = 3.0
 _UNKNOWN_COST = 1200  # of an unknown pixel in a source patch, as a squared difference
 _NEAR_RIM = 1.3  # a patch counts so much less for each pixel that it is farther from the rim,
@@ -59,30 +48,6 @@ _STEPS = np.array(
 
 
 @dataclass
-class Level:
-    """A window at one size.
-
-    Attributes:
-        colours: uint8 h×w×3, the means of the known pixels; the guide's in the hole.
-        hole: bool h×w, what is no source.
-        own: bool h×w, the part of the hole that is synthesised.
-        scale: pixels of the level that low frequencies are put back at, per pixel of this one.
-        texture: float32 h×w, how strong fine detail is, in grey levels; None at the finest levels.
-    """
-
-    colours: np.ndarray
-    hole: np.ndarray
-    own: np.ndarray
-    scale: float = 1.0
-    texture: np.ndarray | None = None
-
-    @property
-    def side(self) -> int:
-        """The longer side in pixels."""
-        return max(self.hole.shape)
-
-
-@dataclass
 class Found:
     """What a level has found.
 
@@ -97,126 +62,56 @@ class Found:
     cost: float = math.inf
 
 
-def make_levels(colours: np.ndarray, hole: np.ndarray, own: np.ndarray) -> list[Level]:
-    """Halve a window until it is small; fine to coarse.
-
-    A coarse pixel is known where at least half of what is under it is, and its colour is the mean of that.
-    """
-    levels = [Level(colours, hole, own)]
-    # A network sees a large window shrunk, and knows less of it: patches decide from farther off.
-    coarsest = _COARSEST[levels[0].side > LOW_BAND_SIDE]
-    while levels[-1].side > coarsest:
-        finer = levels[-1]
-        rows, columns = (finer.hole.shape[0] + 1) // 2, (finer.hole.shape[1] + 1) // 2
-        share = shrunk((~finer.hole).astype(np.float32), rows, columns)
-        hole = share < 0.5
-        own = (shrunk(finer.own.astype(np.float32), rows, columns) > 0) & hole
-        colours = np.empty((rows, columns, 3), np.uint8)
-        for channel in range(3):  # one at a time: a third of the memory
-            values = finer.colours[..., channel].astype(np.float32)
-            known = shrunk(np.where(finer.hole, np.float32(0), values), rows, columns)
-            means = known / np.maximum(share, 0.5)
-            colours[..., channel] = to_uint8(np.where(hole, shrunk(values, rows, columns), means))
-        levels.append(Level(colours, hole, own))
-    texture = None
-    for level in levels:
-        if texture is not None:
-            texture = shrunk(texture, *level.hole.shape)
-        elif level.side <= _TEXTURE_SIDE:
-            texture = _texture(level)
-        level.texture = texture
-    for level in levels:
-        level.scale = low_band_level(levels).side / level.side
-    return levels
-
-
-def low_band_level(levels: list[Level]) -> Level:
-    """Return the level at which low frequencies are put back; about the size that a network fills at."""
-    return next((level for level in levels if level.side <= LOW_BAND_SIDE), levels[-1])
-
-
-def _texture(level: Level) -> np.ndarray:
-    """Return the local deviation of fine detail in the luma: measured where known, a membrane elsewhere."""
-    luma = cv2.cvtColor(level.colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    known = (~level.hole).astype(np.float32)
-
-    def known_blur(values: np.ndarray, sigma: float) -> np.ndarray:
-        return blurred(values * known, sigma) / np.maximum(blurred(known, sigma), 1e-3)
-
-    deviation = np.sqrt(known_blur((luma - known_blur(luma, 1.5)) ** 2, 2.0))
-    # The membrane is smooth: a quarter of the size will do for it.
-    rows, columns = (-(-side // 4) for side in level.hole.shape)
-    share = shrunk(known, rows, columns)
-    means = torch.from_numpy(shrunk(deviation * known, rows, columns) / np.maximum(share, 1e-3))
-    spread = push_pull(means[None, None], torch.from_numpy((share > 0.1).astype(np.float32))[None, None])
-    return np.where(level.hole, enlarged(spread[0, 0].numpy(), level.hole.shape), deviation)
-
-
-def confidence_of(level: Level, smooth: np.ndarray) -> np.ndarray:
-    """Return float32 h×w in (0, 1]: the guide's local contrast over that of the photo around the hole.
-
-    `smooth` is the level's colours through `GUIDE_BLUR`, float32 h×w×3. Confidence falls with the distance
-    from the rim, too.
-    """
-    contrast = ((smooth - blurred(smooth, _CONTRAST_BLUR)) ** 2).mean(axis=2)
-    known = (~_dilated(level.hole, 2)).astype(np.float32)
-    rows, columns = (-(-side // 4) for side in level.hole.shape)
-    share = blurred(shrunk(known, rows, columns), _SURROUNDINGS_BLUR / 4)
-    around = blurred(shrunk(contrast * known, rows, columns), _SURROUNDINGS_BLUR / 4) / np.maximum(
-        share, 1e-4
-    )
-    around = enlarged(around, known.shape)
-    local = blurred(contrast, _CONTRAST_BLUR)
-    confidence = np.minimum((local + _CONTRAST_FLOOR) / (around + _CONTRAST_FLOOR), np.float32(1))
-    depth = cv2.distanceTransform(level.hole.view(np.uint8), cv2.DIST_L2, 5) * np.float32(level.scale)
-    return confidence / (1 + (depth / _TRUSTED_DEPTH) ** 2)
-
-
 def search_level(
     level: Level, coarser: Found | None, number: int, seed: int, last: bool, unsure: bool
 ) -> Found | None:
-    """Alternate between search and vote at one level, the `number`-th from the coarsest.
+    """Alternate between search and vote at one level.
 
-    `last` says that it is the finest, `unsure` that the window is so large that the guide may have been made
-    from a shrunk one: then a field begins from displaced pieces of the photo (`_displaced`), and not from the
-    guide's colours. Returns None where no source is allowed.
+    Args:
+        level: where it is done.
+        coarser: what the level before has found, or None.
+        number: of levels that are coarser.
+        seed: sets sources apart.
+        last: whether the level is the finest.
+        unsure: whether the window is so large that the guide may have been made from a shrunk one. Then a
+            field begins from displaced pieces of the photo (`_displaced`), and not from the guide's colours.
+
+    Returns:
+        What was found; None where no source is allowed.
     """
     height, width = level.hole.shape
     penalty = _penalty(level, seed if number < _SEEDED else 0)
     if penalty.min() >= FORBIDDEN:
         return None
-    positions = _indices(_dilated(level.own, RADIUS))
+    positions = _indices(dilated(level.own, RADIUS))
     pixels = _indices(level.own)
     picture = level.colours.copy()
     field, offsets = np.full((height, width), -1, np.int32), None
-    if coarser is not None:
-        raised = cv2.resize(coarser.picture, (width, height), interpolation=cv2.INTER_CUBIC)
-        picture[level.own] = raised[level.own]
-        field.reshape(-1)[positions] = _raised(coarser.field, positions, width, (height, width))
-
-    guides = None
-    if number < len(_GUIDE_WEIGHTS):
-        smooth = blurred(level.colours.astype(np.float32), GUIDE_BLUR)
-        confidence = confidence_of(level, smooth)
-        weight = np.rint(256 * _GUIDE_WEIGHTS[number] * confidence).astype(np.int32)
-        guide = torch.from_numpy(_padded(to_uint8(smooth)))
-        guides = (guide, guide, torch.from_numpy(weight))
+    guide = _guide(level, number)
     texture = np.zeros((height, width), np.uint8)
     if level.texture is not None:
         texture = to_uint8(_TEXTURE_GAIN * level.texture)
-    source = torch.from_numpy(_padded(np.dstack([level.colours, texture])))
-    colours, known = torch.from_numpy(level.colours), torch.from_numpy(~level.hole)
-    near = _NEAR_RIM ** -np.minimum(
-        cv2.distanceTransform(level.own.view(np.uint8), cv2.DIST_L2, 5).reshape(-1)[positions], _FARTHEST
-    )
-    if coarser is None and unsure and guides is not None and level.side <= _DISPLACED_SIDE:
-        displaced = _displaced(level, smooth, weight, texture, penalty)
+    if coarser is not None:
+        larger = cv2.resize(coarser.picture, (width, height), interpolation=cv2.INTER_CUBIC)
+        picture[level.own] = larger[level.own]
+        field.reshape(-1)[positions] = _raised(coarser.field, positions, width, (height, width))
+    elif unsure and guide is not None and level.side <= _DISPLACED_SIDE:
+        displaced = _displaced(level, *guide, texture, penalty)
         field.reshape(-1)[positions] = displaced.reshape(-1)[positions]
         sources = displaced.reshape(-1)[pixels]
         told = sources >= 0
         picture.reshape(-1, 3)[pixels[told]] = level.colours.reshape(-1, 3)[sources[told]]
-    elif coarser is None:
+    else:
         offsets = _offsets(height, width, len(positions))
+
+    guides = None
+    if guide is not None:
+        smooth = torch.from_numpy(_padded(to_uint8(guide[0])))
+        guides = (smooth, smooth, torch.from_numpy(guide[1]))
+    source = torch.from_numpy(_padded(np.dstack([level.colours, texture])))
+    near = _NEAR_RIM ** -np.minimum(
+        cv2.distanceTransform(level.own.view(np.uint8), cv2.DIST_L2, 5).reshape(-1)[positions], _FARTHEST
+    )
     rounds = _ROUNDS[number] if number < len(_ROUNDS) else 1
     good = 0.0
     for count in range(rounds):
@@ -240,26 +135,56 @@ def search_level(
         field.reshape(-1)[positions[~usable]] = -1
         good = max(float(np.quantile(cost[usable], _GOOD_SHARE)), 1.0)
 
-        def vote(values: np.ndarray, best: bool = False, field: np.ndarray = field) -> np.ndarray:
-            weights = np.zeros((height, width), np.float32)
-            weights.reshape(-1)[positions] = values
-            votes = exemplar_vote(
-                colours,
-                known,
-                torch.from_numpy(field),
-                torch.from_numpy(weights),
-                torch.from_numpy(pixels),
-                radius=RADIUS,
-                best=best,
-            ).numpy()
-            return np.where(votes[:, :1] < 0, level.colours.reshape(-1, 3)[pixels], votes)
-
         sharpness = 2000 if last and count == rounds - 1 else 4
-        mean = vote(near * np.exp(np.maximum(-cost * sharpness / (2 * good), -80)))
-        picture.reshape(-1, 3)[pixels] = to_uint8(mean)
+        weights = near * np.exp(np.maximum(-cost * sharpness / (2 * good), -80))
+        picture.reshape(-1, 3)[pixels] = to_uint8(_vote(level, field, positions, pixels, weights))
         likeness = np.log(near) - cost * 20 / (2 * good)
-        _sharpen(picture, level.own, vote(likeness, best=True))
+        _sharpen(picture, level.own, _vote(level, field, positions, pixels, likeness, best=True))
     return Found(field, picture, float(cost[usable].mean()))
+
+
+def _guide(level: Level, number: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the blurred colours, float32 h×w×3, and their weight, int32 h×w (256 = 1); None for weight 0."""
+    if number >= len(_GUIDE_WEIGHTS):
+        return None
+    smooth = blurred(level.colours.astype(np.float32), GUIDE_BLUR)
+    confidence = confidence_of(smooth, level.hole, level.scale)
+    return smooth, np.rint(256 * _GUIDE_WEIGHTS[number] * confidence).astype(np.int32)
+
+
+def _vote(
+    level: Level,
+    field: np.ndarray,
+    positions: np.ndarray,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    best: bool = False,
+) -> np.ndarray:
+    """Let the overlapping patches say what colour each pixel has.
+
+    Args:
+        level: where the patches come from.
+        field: the source of each patch, int32 h×w, -1 where there is none.
+        positions: indices of the patches.
+        pixels: indices of the pixels that are asked for.
+        values: of each patch, its weight in the mean, or with `best` how good it is.
+        best: take the colour of the best patch, and not the mean.
+
+    Returns:
+        [pixels, 3]; a pixel that no patch covers keeps its colour.
+    """
+    weights = np.zeros(level.hole.shape, np.float32)
+    weights.reshape(-1)[positions] = values
+    votes = exemplar_vote(
+        torch.from_numpy(level.colours),
+        torch.from_numpy(~level.hole),
+        torch.from_numpy(field),
+        torch.from_numpy(weights),
+        torch.from_numpy(pixels),
+        radius=RADIUS,
+        best=best,
+    ).numpy()
+    return np.where(votes[:, :1] < 0, level.colours.reshape(-1, 3)[pixels], votes)
 
 
 def _penalty(level: Level, seed: int) -> np.ndarray:
@@ -292,7 +217,7 @@ def _displaced(
     side = 2 * RADIUS + 1
     colours, textures = level.colours.astype(np.float32), texture.astype(np.float32)
     share = weight.astype(np.float32) / 256
-    targets = _dilated(level.own, RADIUS)
+    targets = dilated(level.own, RADIUS)
     index = np.arange(height * width, dtype=np.int32).reshape(height, width)
     lowest = np.full((height, width), np.inf, np.float32)
     field = np.full((height, width), -1, np.int32)
@@ -343,8 +268,14 @@ def _raised(
 ) -> np.ndarray:
     """Bring a field up to a level of twice the size.
 
-    `positions` are indices of the finer level, whose rows are `width` long; returns a source for each, int32,
-    -1 where there is none inside `source_shape`.
+    Args:
+        field: of the coarser level, int32 h×w.
+        positions: indices of the finer level.
+        width: length of its rows.
+        source_shape: its rows and columns, inside which sources lie.
+
+    Returns:
+        A source for each position, int32, -1 where there is none.
     """
     y, x = positions // width, positions % width
     coarse = field[np.minimum(y >> 1, field.shape[0] - 1), np.minimum(x >> 1, field.shape[1] - 1)]
@@ -385,29 +316,6 @@ def _sharpen(picture: np.ndarray, own: np.ndarray, best: np.ndarray) -> None:
 
 def _indices(selection: np.ndarray) -> np.ndarray:
     return np.flatnonzero(selection).astype(np.int32)
-
-
-def _dilated(selection: np.ndarray, radius: int) -> np.ndarray:
-    side = 2 * radius + 1
-    return cv2.dilate(selection.view(np.uint8), np.ones((side, side), np.uint8)) > 0
-
-
-def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur h×w or h×w×C by a Gaussian of that standard deviation in pixels."""
-    return cv2.GaussianBlur(values, (0, 0), sigma).reshape(values.shape)
-
-
-def enlarged(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring h×w up to another shape by bilinear interpolation."""
-    return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR).reshape(shape)
-
-
-def shrunk(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Reduce h×w or h×w×C to means of areas."""
-    # cv2 leaves the axis out of a picture that is one pixel wide.
-    return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA).reshape(
-        rows, columns, *values.shape[2:]
-    )
 
 
 def _padded(picture: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How good a filled picture is beside the photo it hides, one number per image and metric.
+"""How good a filled picture is, compared with the photo: one number per image and metric.
 
 PSNR, SSIM, L1 and LPIPS compare it with the photo; `detail`, `patch_distance` and `FeatureDistance` see the
 smears that these forgive. Pictures are uint8 RGB, H×W×3, of equal size; a mask is bool H×W, True = hole. A
@@ -29,11 +29,26 @@ __all__ = [
 
 
 def score(truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> dict[str, float | None]:
-    """All metrics of one picture that need no network.
+    """Return all metrics of one picture that need no network.
 
-    These are psnr, ssim, l1, psnr_hole, l1_hole, detail and patch_distance. The prediction is scored as it
-    stands: put the photo's known pixels back first. Raises ValueError where the arrays are not uint8 H×W×3
-    pictures of one size and a bool H×W mask.
+    The prediction is scored as it stands: put the photo's known pixels back first.
+
+    Args:
+        truth: the photo, uint8 H×W×3.
+        prediction: the photo with its hole filled, uint8 H×W×3.
+        mask: bool H×W, True = hole.
+
+    Returns:
+        psnr, ssim, l1, psnr_hole, l1_hole, detail and patch_distance by these names.
+
+    Raises:
+        ValueError: the arrays are not uint8 H×W×3 pictures of one size and a bool H×W mask.
+
+    >>> truth, mask = np.full((16, 16, 3), 100, np.uint8), np.zeros((16, 16), bool)
+    >>> mask[4:8, 4:8] = True
+    >>> scores = score(truth, np.where(mask[..., None], np.uint8(110), truth), mask)
+    >>> round(scores["psnr"], 2), round(scores["psnr_hole"], 2), scores["detail"]
+    (40.17, 28.13, None)
     """
     return {
         "psnr": psnr(truth, prediction),

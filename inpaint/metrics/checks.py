@@ -4,7 +4,15 @@ import numpy as np
 
 
 def checked_picture(name: str, picture: np.ndarray) -> np.ndarray:
-    """Return a uint8 RGB picture H×W×3; raises ValueError, naming it, for anything else."""
+    """Return a picture after a check that it is uint8 RGB, H×W×3.
+
+    Args:
+        name: what the message calls it.
+        picture: what is checked.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
         raise ValueError(
             f"{name}: expected a uint8 RGB picture of shape (height, width, 3), "
@@ -14,7 +22,11 @@ def checked_picture(name: str, picture: np.ndarray) -> np.ndarray:
 
 
 def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two uint8 RGB pictures H×W×3 of one size; raises ValueError for anything else."""
+    """Return two pictures after a check that both are uint8 RGB, H×W×3, of one size.
+
+    Raises:
+        ValueError: they are anything else.
+    """
     checked_picture("truth", truth)
     checked_picture("prediction", prediction)
     if truth.shape != prediction.shape:
@@ -26,7 +38,11 @@ def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray,
 
 
 def checked_mask(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Return a bool mask H×W of the picture's size; raises ValueError for anything else."""
+    """Return a mask after a check that it is bool H×W, of the picture's size.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     if mask.dtype != np.bool_ or mask.shape != picture.shape[:2]:
         raise ValueError(
             f"mask: expected bool of shape {picture.shape[:2]} (True = hole), got {mask.dtype} of shape "

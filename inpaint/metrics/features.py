@@ -48,9 +48,15 @@ class FeatureDistance:
 
     @classmethod
     def load(cls, choice: str, device: torch.device | str = "cpu") -> "FeatureDistance":
-        """Build the metric from `squeezenet:FILE`, `vgg16:FILE` or `vgg16`; see `inpaint.backbones`.
+        """Build the metric from a file of weights.
 
-        Raises ValueError for an unknown name or unfit weights, FileNotFoundError where there is no file.
+        Args:
+            choice: `squeezenet:FILE`, `vgg16:FILE` or `vgg16`, see `inpaint.backbones`.
+            device: where it runs.
+
+        Raises:
+            ValueError: the name is unknown, or the weights do not fit.
+            FileNotFoundError: there is no such file.
         """
         file = find_backbone(choice)
         backbone = build_backbone(choice, every_stage=True)

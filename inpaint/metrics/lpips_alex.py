@@ -36,7 +36,10 @@ class LpipsAlex:
         """Build the metric from weights that are already on this machine; nothing is downloaded.
 
         The linear layers come with the `lpips` package, the backbone from the file that torchvision keeps in
-        torch.hub's checkpoint folder. Raises LpipsUnavailableError where either is missing or damaged.
+        torch.hub's checkpoint folder.
+
+        Raises:
+            LpipsUnavailableError: either is missing or damaged.
         """
         backbone = _alexnet_features(Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_CHECKPOINT)
         try:
@@ -66,7 +69,7 @@ class LpipsAlex:
 
 
 def _alexnet_features(path: Path) -> dict[str, torch.Tensor]:
-    """AlexNet's convolutions by layer number ("3.weight"), from torchvision's checkpoint."""
+    """Return AlexNet's convolutions by layer number ("3.weight"), from torchvision's checkpoint."""
     fetch = (
         "fetch it once (233 MB) with: python -c 'import torchvision.models as m; "
         "m.alexnet(weights=m.AlexNet_Weights.IMAGENET1K_V1)'"

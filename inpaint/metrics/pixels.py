@@ -1,4 +1,4 @@
-"""How near a filled picture is to the photo it hides, pixel by pixel: PSNR, SSIM and L1."""
+"""How near a filled picture is to the photo, pixel by pixel: PSNR, SSIM and L1."""
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -13,22 +13,38 @@ SSIM_WINDOW = 11
 
 
 def psnr(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels: 10·log10(255² / max(MSE, 1e-3))."""
+    """Return the peak signal-to-noise ratio in dB, 10·log10(255² / max(MSE, 1e-3)).
+
+    The mean squared error (MSE) is that of all pixels and channels.
+
+    >>> black = np.zeros((2, 2, 3), np.uint8)
+    >>> psnr(black, black + 255), round(psnr(black, black), 2)
+    (0.0, 78.13)
+    """
     return _decibels(_mean_squared_error(*checked_pair(truth, prediction)))
 
 
 def psnr_hole(truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> float | None:
-    """PSNR in dB over the hole's pixels alone; None where the mask is empty."""
+    """Return PSNR in dB over the hole's pixels alone; None where the mask is empty.
+
+    >>> black, mask = np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=bool)
+    >>> psnr_hole(black, black + 255, mask), psnr_hole(black, black, mask & False)
+    (0.0, None)
+    """
     truth, prediction = checked_pair(truth, prediction)
     mask = checked_mask(mask, truth)
     return _decibels(_mean_squared_error(truth[mask], prediction[mask])) if mask.any() else None
 
 
 def ssim(truth: np.ndarray, prediction: np.ndarray) -> float | None:
-    """Structural similarity, the mean of the three channels, in [-1, 1].
+    """Return the structural similarity, the mean of the three channels, in [-1, 1].
 
     Wang et al. 2004 as scikit-image computes it with a Gaussian window of σ 1.5 and population covariance.
     None where a side is shorter than the 11-pixel window.
+
+    >>> black = np.zeros((16, 16, 3), np.uint8)
+    >>> ssim(black, black), ssim(black[:8], black[:8])
+    (1.0, None)
     """
     truth, prediction = checked_pair(truth, prediction)
     if min(truth.shape[:2]) < SSIM_WINDOW:
@@ -47,12 +63,17 @@ def ssim(truth: np.ndarray, prediction: np.ndarray) -> float | None:
 
 
 def l1(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Mean absolute error over all pixels and channels, in % of the 0–255 range."""
+    """Return the mean absolute error over all pixels and channels, in % of the 0–255 range.
+
+    >>> black = np.zeros((2, 2, 3), np.uint8)
+    >>> round(l1(black, black + 51), 6)
+    20.0
+    """
     return _percent_l1(*checked_pair(truth, prediction))
 
 
 def l1_hole(truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> float | None:
-    """Mean absolute error over the hole's pixels alone, in % of the range; None where the mask is empty."""
+    """Return the mean absolute error over the hole's pixels alone, in %; None where the mask is empty."""
     truth, prediction = checked_pair(truth, prediction)
     mask = checked_mask(mask, truth)
     return _percent_l1(truth[mask], prediction[mask]) if mask.any() else None

@@ -1,4 +1,4 @@
-"""Whether a fill has the photo's texture, which PSNR does not see: it prefers a smear to a wrong leaf."""
+"""Whether a fill has the photo's texture. PSNR does not see it: a smear has the smaller error."""
 
 import numpy as np
 from scipy.ndimage import binary_erosion, laplace, maximum_filter
@@ -26,12 +26,27 @@ PATCH_REACH = 32
 
 
 def detail(truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> float | None:
-    """How much fine detail a fill has: its mean |Laplacian| of luma in the hole over the truth's.
+    """Return how much fine detail a fill has: its mean |Laplacian| of luma in the hole over the truth's.
 
     1 is right, below 1 is a smear, above 1 is too crisp or noise. The Laplacian takes a pixel's four
-    neighbours; only pixels count that have all of them in the hole, so that the seam does not. None where
-    there is no such pixel, and where the truth's mean is below 0.1 grey levels. Raises ValueError for what
-    are no pictures and mask of one size.
+    neighbours; only pixels count that have all of them in the hole, so that the seam does not.
+
+    Args:
+        truth: the photo, uint8 H×W×3.
+        prediction: the photo with its hole filled, uint8 H×W×3.
+        mask: bool H×W, True = hole.
+
+    Returns:
+        The ratio; None where no pixel counts, or where the truth's mean is below 0.1 grey levels.
+
+    Raises:
+        ValueError: the arrays are not uint8 H×W×3 pictures of one size and a bool H×W mask.
+
+    >>> truth = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    >>> mask = np.zeros((16, 16), bool)
+    >>> mask[2:14, 2:14] = True
+    >>> detail(truth, truth, mask), detail(truth, np.zeros_like(truth), mask)
+    (1.0, 0.0)
     """
     truth, prediction = checked_pair(truth, prediction)
     inside = binary_erosion(checked_mask(mask, truth))  # outside the picture is no hole
@@ -44,7 +59,7 @@ def detail(truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> float
 
 
 def patch_distance(picture: np.ndarray, mask: np.ndarray) -> float | None:
-    """How far the patches of a filled hole are from those around it, in grey levels; lower is nearer.
+    """Return how far the patches of a filled hole are from those around it; lower is nearer.
 
     The sliced Wasserstein distance (Rabin et al. 2011; of picture patches, as in Karras et al. 2018) between
     the 7×7 RGB patches centred in the hole and the patches without a hole pixel that are centred within 32
@@ -53,9 +68,23 @@ def patch_distance(picture: np.ndarray, mask: np.ndarray) -> float | None:
     one-dimensional Wasserstein-1 distances are averaged. Patches and directions are drawn with one fixed
     seed: equal masks compare the same places.
 
-    The truth itself is not at 0, because what was in the hole is not what is around it. None where one of the
-    kinds has no patch: no hole, nothing known, or only gaps narrower than a patch. Raises ValueError for what
-    is no picture and mask of one size.
+    The truth itself is not at 0, because what was in the hole is not what is around it.
+
+    Args:
+        picture: the photo with its hole filled, uint8 H×W×3.
+        mask: bool H×W, True = hole.
+
+    Returns:
+        The distance in grey levels; None where one of the kinds has no patch: no hole, nothing known, or only
+        gaps narrower than a patch.
+
+    Raises:
+        ValueError: the arrays are not a uint8 H×W×3 picture and a bool H×W mask of its size.
+
+    >>> flat, mask = np.full((24, 24, 3), 90, np.uint8), np.zeros((24, 24), bool)
+    >>> mask[8:16, 8:16] = True
+    >>> round(patch_distance(flat, mask), 6)
+    0.0
     """
     picture = checked_picture("picture", picture)
     mask = checked_mask(mask, picture)

@@ -82,7 +82,7 @@ class EvaluateTab:
     ) -> tuple[Any, ...]:
         """Fill what is painted with the model and the baselines, and show the fills and their scores."""
         # Here, so that the page starts sooner.
-        from inpaint.evaluation import METHODS, Case, score_method
+        from inpaint.evaluation import METHODS, Case, compare
 
         work, mask = painted_photo(work, layers)
         # At the editor's size: to fill many megapixels by Telea and to score them would take minutes.
@@ -93,7 +93,7 @@ class EvaluateTab:
         methods = {name: load_or_refuse(self._load, name, "none")}
         methods |= {baseline.capitalize(): METHODS[baseline] for baseline in BASELINES}
         bar(0.2, desc="Filling and scoring")
-        results = {title: score_method(title, method, case) for title, method in methods.items()}
+        results = compare(case, methods)
 
         hole = case.image.copy()
         hole[case.mask] = mask_layer(case.mask)[case.mask][:, :3]

@@ -27,7 +27,7 @@ from inpaint.terminal import printable
 from inpaint.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from inpaint.evaluation.protocol import Case
+    from inpaint.evaluation.cases import Case
 
 logger = logging.getLogger("inpaint.training")
 
@@ -195,7 +195,7 @@ def build_validator(
     Warns of photos that are among the `training` photos, and names what cannot be read. Raises
     FileNotFoundError for photos that are not there, ValueError where none could be read.
     """
-    from inpaint.evaluation.protocol import EvaluationSet
+    from inpaint.evaluation.cases import EvaluationSet
 
     photos = open_photos(list(settings.val_data))
     limit = settings.val_count or None

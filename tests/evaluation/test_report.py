@@ -1,4 +1,4 @@
-"""results.json, the Markdown of the same numbers, and the picture sheet."""
+"""The files of a report: results.json, the Markdown of the same numbers, the sheet."""
 
 import itertools
 import json
@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inpaint.evaluation.protocol import Case, SheetRow, evaluate
-from inpaint.evaluation.report import (
-    HEADINGS,
-    difference_table,
-    markdown,
-    picture_sheet,
-    write_report,
-)
-from inpaint.evaluation.results import METRICS
+from inpaint.evaluation import Case, evaluate
+from inpaint.evaluation.averages import METRICS
+from inpaint.evaluation.report import HEADINGS, difference_table, markdown, write_report
 from inpaint.files import prepare_folder
 
 METRIC_KEYS = {*METRICS, "count"}
@@ -265,15 +259,3 @@ def place_of(picture, sheet):
     places = [place for place in np.argwhere(corners) if (windows[tuple(place)] == picture).all()]
     assert len(places) == 1
     return tuple(places[0])
-
-
-def test_sheet_of_large_pictures_is_shrunk():
-    image, mask = np.zeros((1024, 600, 3), np.uint8), np.zeros((1024, 600), bool)
-    scores = {"m": {"psnr": 78.1, "psnr_hole": None}}
-    sheet = picture_sheet(
-        [SheetRow(Case("a name that is far too long" * 9, image, mask), {"m": image}, scores)]
-    )
-    assert 512 < sheet.height < 600
-    assert 4 * 300 < sheet.width < 4 * 320
-    with pytest.raises(ValueError, match="at least one row"):
-        picture_sheet([])

@@ -40,6 +40,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from hostile.corpus import PIXELS, Hostile, corpus, decoded_elsewhere, difference, encoded  # noqa: E402
 
 from inpaint import cli  # noqa: E402
+from inpaint.cli import run  # noqa: E402
 from inpaint.datasets import PhotoSet, TrainingBatches, open_photos  # noqa: E402
 from inpaint.images import SUFFIXES, ImageError, read_mask, read_photo  # noqa: E402
 from inpaint.inference import Inpainter  # noqa: E402
@@ -195,7 +196,7 @@ class Soak:
 
     def command(self, door: str, image: Path, mask: Path, output: Path) -> str:
         """Run `inpaint run` and return what it said; in the network's stead, holes are inverted."""
-        fill_one = cli._fill_one
+        fill_one = run.fill_one
 
         def watched(fill: Any, task: Any, *rest: Any) -> None:
             path = task.photo if task.photo.parent == self.folder else task.masks[0]
@@ -210,11 +211,11 @@ class Soak:
 
         said = io.StringIO()
         Inpainter.from_pretrained = lambda *_, **__: Inverter()
-        cli._fill_one = watched
+        run.fill_one = watched
         with contextlib.redirect_stderr(said):
             paths = ["--image", image, "--mask", mask, "--output", output]
             code = cli.main(["run", *map(str, paths)])
-        cli._fill_one = fill_one
+        run.fill_one = fill_one
         wanted = 1 if any(pixels is None for pixels in self.pixels.values()) else 0
         self.watch.note(door, "all", None if code == wanted else f"the exit code is {code}")
         self.watch.note(door, "all", "\x1b" in said.getvalue() and "escapes were printed")

@@ -233,15 +233,15 @@ def test_push_pull_is_exact_where_known_and_smooth_elsewhere():
     rng = np.random.default_rng(2)
     weights = (rng.random((67, 91)) < 0.02).astype(np.float32)
     values = np.full((67, 91), 42.0, np.float32) * weights
-    np.testing.assert_allclose(scales.spread(values, weights), 42, rtol=1e-5)
+    np.testing.assert_allclose(scales.weighted_push_pull(values, weights), 42, rtol=1e-5)
     values = rng.normal(size=(67, 91)).astype(np.float32) * weights
-    spread = scales.spread(values, weights)
+    spread = scales.weighted_push_pull(values, weights)
     np.testing.assert_allclose(spread[weights > 0], values[weights > 0], rtol=1e-5)
     assert values.min() <= spread.min() and spread.max() <= values.max()
     for shape in ((1, 1), (1, 40), (40, 1)):
         weights = np.zeros(shape, np.float32)
         weights[0, 0] = 1
-        np.testing.assert_allclose(scales.spread(weights * 7, weights), 7, rtol=1e-5)
+        np.testing.assert_allclose(scales.weighted_push_pull(weights * 7, weights), 7, rtol=1e-5)
 
 
 def test_distant_holes_are_filled_each_on_its_own():

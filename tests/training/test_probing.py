@@ -14,7 +14,7 @@ from tiny_training import TinyNetwork, tiny_settings, tiny_trainer
 from torch import nn
 
 from inpaint.datasets import open_photos
-from inpaint.evaluation.protocol import iter_cases
+from inpaint.evaluation import iter_cases
 from inpaint.metrics import psnr
 from inpaint.networks import PRESETS, build_network
 from inpaint.networks.probes import (

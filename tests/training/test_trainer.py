@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import inpaint
 from inpaint.datasets import TrainingBatches, open_photos
-from inpaint.evaluation.protocol import iter_cases
+from inpaint.evaluation import iter_cases
 from inpaint.losses import LossWeights
 from inpaint.networks import PRESETS, build_network
 from inpaint.training.processes.world import World

@@ -1,0 +1,36 @@
+"""The `inpaint` command: fill holes in photos from the shell, list the installed models.
+
+    inpaint run --image photo.jpg --mask hole.png --output filled.png
+    inpaint run --image photo.jpg --mask hole.png --output filled.png --grow 4 --candidates 3
+    inpaint run --image photos/ --mask masks/ --output filled/
+    inpaint models
+
+Exit codes: 0 all done, 1 some photos failed (each is named, the others are done), 2 nothing was started,
+130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inpaint.cli.arguments import UsageError, build_parser
+from inpaint.cli.console import say
+from inpaint.cli.models import list_models
+from inpaint.cli.run import fill_photos
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return the exit code.
+
+    Raises:
+        SystemExit: with code 2, for arguments that make no sense, as argparse does.
+    """
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return list_models() if arguments.command == "models" else fill_photos(arguments)
+    except UsageError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        say("stopped; what was written before is whole")
+        return 130

@@ -1,0 +1,150 @@
+"""The command line of `inpaint`: its flags, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from inpaint import __version__
+from inpaint.images import MAX_FILE_BYTES, MAX_PIXELS
+from inpaint.terminal import ArgumentParser
+
+DETAILS = ("photo", "none")
+"""The values of `--detail`. `inpaint.inference.inpainter` has the same, but to import it would load torch."""
+
+LARGEST_SEED = 2**63 - 1
+
+
+class UsageError(ValueError):
+    """The arguments make no sense together, or with the files that are there."""
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = ArgumentParser(
+        prog="inpaint", description="Paint over anything in a photo and get a believable picture back."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser(
+        "run",
+        help="fill the holes of a photo, or of a folder of photos",
+        description="Fill the holes of a photo, or of a folder of photos. Pixels outside the mask stay as "
+        "they are: to the bit in PNG, WebP, TIFF and BMP, up to its compression in JPEG.",
+        epilog="In folders, photos and masks pair by file stem (dog.jpg, dog.png), and results keep each "
+        "photo's file name. With --candidates N they are numbered: dog-1.jpg to dog-N.jpg. A photo that "
+        "cannot be done is reported and skipped; the exit code is then 1.",
+    )
+    run.add_argument(
+        "--image", type=Path, required=True, metavar="FILE|DIR", help="photo, or folder of photos"
+    )
+    run.add_argument(
+        "--mask",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="mask of the upright photo's size, or folder of masks; pixels above 127 are filled",
+    )
+    run.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="file, whose suffix names the format, or folder; never the photo itself",
+    )
+    run.add_argument(
+        "--model",
+        default="pconv-carafe",
+        metavar="NAME",
+        help="installed model, folder, weights file or hub id (default: %(default)s)",
+    )
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    run.add_argument(
+        "--detail",
+        choices=DETAILS,
+        default="photo",
+        help="photo lays the photo's own texture over the network's fill; none is that fill alone, which is "
+        "smoother (default: %(default)s)",
+    )
+    run.add_argument(
+        "--seed",
+        type=whole_number(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="other seeds lay the texture in other ways; equal seeds give equal fills (default: %(default)s)",
+    )
+    run.add_argument(
+        "--grow",
+        type=whole_number(0, 1000),
+        default=0,
+        metavar="N",
+        help="fill so many pixels around the mask, too: a mask that is tight to an object with soft edges "
+        "leaves its rim, and a few pixels take it up (default: %(default)s)",
+    )
+    run.add_argument(
+        "--candidates",
+        type=whole_number(1, 99),
+        default=1,
+        metavar="N",
+        help="write N fills to choose from, of the seeds from --seed on: --output filled.png becomes "
+        "filled-1.png to filled-N.png (default: %(default)s)",
+    )
+    run.add_argument(
+        "--max-megapixels",
+        type=millions("megapixels", 50),
+        default=MAX_PIXELS / 1e6,
+        metavar="N",
+        help="refuse larger pictures before decoding them (default: %(default)g)",
+    )
+    run.add_argument(
+        "--max-megabytes",
+        type=millions("megabytes", 500),
+        default=MAX_FILE_BYTES / 1e6,
+        metavar="N",
+        help="refuse larger files before reading them (default: %(default)g)",
+    )
+    commands.add_parser("models", help="list the installed models: name, size, scores")
+    return parser
+
+
+def millions(unit: str, example: int) -> Callable[[str], float]:
+    """Return the type of an argument in millions: a number above 0.
+
+    >>> millions("megapixels", 50)("0.5")
+    0.5
+    """
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (value > 0 and math.isfinite(value * 1e6)):
+            raise argparse.ArgumentTypeError(f"expected {unit} above 0, such as {example}, got {text!r}")
+        return value
+
+    return parse
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return the type of an argument that is a whole number within bounds.
+
+    >>> whole_number(0, 1000)("12")
+    12
+    >>> whole_number(0, 1000)("1001")
+    Traceback (most recent call last):
+    argparse.ArgumentTypeError: expected a whole number from 0 to 1000, got '1001'
+    """
+
+    def parse(text: str) -> int:
+        # No more digits than `most` has: to read thousands of them takes long, and Python refuses it.
+        value = int(text) if re.fullmatch(r"0*[0-9]{1,19}", text) and len(text) < 100 else -1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text!r}")
+        return value
+
+    return parse
