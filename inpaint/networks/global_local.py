@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import ChannelNorm, build_upsampler, push_pull
-from .inputs import check_inputs
+from .base import check_inputs
 
 
 @dataclass(frozen=True)

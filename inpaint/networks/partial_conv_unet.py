@@ -25,7 +25,7 @@ from ..layers import (
     directional_candidates,
     push_pull,
 )
-from .inputs import check_inputs
+from .base import check_inputs
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from ..layers import (
     raised,
 )
 from ..ops import concatenate_known
-from .inputs import check_inputs
+from .base import check_inputs
 
 Box = tuple[slice, slice]  # rows and columns
 _SLOPE = 0.2  # of the rectifiers, where the input is negative

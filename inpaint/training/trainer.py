@@ -38,7 +38,7 @@ from inpaint.training.checks import (
     check_octaves,
     check_sizes,
 )
-from inpaint.training.feed import Batches, Feed
+from inpaint.training.data_loader import Batches, Feed
 from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
 from inpaint.training.processes.signals import signals_noted
 from inpaint.training.processes.world import World, join_world, without_sum

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import CarafeUpsample, PartialConv2d, Upsampler
-from .partial_conv_unet import PartialConvUNet
-from .pyramid_unet import PyramidUNet
+from ...layers import CarafeUpsample, PartialConv2d, Upsampler
+from ..partial_conv_unet import PartialConvUNet
+from ..pyramid_unet import PyramidUNet
 
 PEAKED = 0.95
 """A kernel is called peaked where one tap has more than this of its weight."""
