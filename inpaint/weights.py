@@ -12,14 +12,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inpaint.files import write_atomically
+
+if TYPE_CHECKING:
+    from inpaint.networks import Network
 
 WEIGHTS_FILE = "model.safetensors"
 """The name of the weights file in a model's folder or hub repository."""
@@ -54,7 +57,7 @@ class ModelInfo:
 
 
 def save_weights(
-    network: nn.Module,
+    network: Network,
     path: Path | str,
     *,
     dtype: torch.dtype = torch.float16,
@@ -80,12 +83,12 @@ def save_weights(
             raise WeightsError(f"{path}: {name} holds NaN or infinity; save an earlier checkpoint instead")
         # Safetensors knows no strides, so channels_last weights are written in their plain order.
         tensors[name] = stored.contiguous()
-    config = json.dumps(dict(network.config))  # type: ignore[arg-type]
+    config = json.dumps(network.config)
     texts = {**(metadata or {}), "config": config, "sha256": tensors_digest(tensors, config), "format": "pt"}
     write_atomically(path, safetensors.torch.save(tensors, texts))
 
 
-def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn.Module, dict[str, str]]:
+def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[Network, dict[str, str]]:
     """Rebuild the network of a weights file.
 
     Returns the network, float32, in evaluation mode, on `device`, and the file's metadata.

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inpaint.networks import Network
 
-def synchronized(network: nn.Module, device: torch.device) -> nn.Module:
+
+def synchronized(network: Network, device: torch.device) -> Network:
     """The network with its batch normalisation taking statistics over the batches of all processes.
 
     Weights and running statistics are the same tensors as before. Raises ValueError off CUDA, where torch
@@ -26,7 +28,7 @@ class EncoderBatchNorm:
     Frozen, it normalises with its running statistics, and neither these nor its weights change any more.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         encoder = getattr(network, "encoder", None)
         modules = encoder.modules() if isinstance(encoder, nn.Module) else ()
         self._norms = [module for module in modules if isinstance(module, _BatchNorm)]

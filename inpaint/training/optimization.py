@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from inpaint.networks import Network
 from inpaint.training.muon import Muon
 from inpaint.training.settings import TrainSettings
 
@@ -37,7 +38,7 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
 _FEWEST_ROWS = 4
 
 
-def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+def build_optimizer(network: Network, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW whose decay pulls on weight matrices and kernels alone, not on biases and norms; or Muon."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2]
@@ -64,7 +65,7 @@ class MovingAverage:
     Buffers, such as running statistics, are averages already and are copied. Decay 0 copies the weights.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._averages = _tensors(self.network.parameters())

@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # batch normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in
     # mmagic. Not in the paper: the warm-up, the clipped gradient, and the weights' average that is kept.
     "pconv-paper": {
-        "network": "pconv-unet-paper",
+        "network": "partial-conv-unet-paper",
         "schedule": "256x16:1300000",
         "masks": "free-form:0.01-0.6",
         "lr": 2e-4,

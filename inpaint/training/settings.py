@@ -120,7 +120,7 @@ class TrainSettings:
     )
 
     # The network.
-    network: str = field(default="pconv-unet", metadata=_about("a network's name in inpaint.networks"))
+    network: str = field(default="partial-conv-unet", metadata=_about("a network's name in inpaint.networks"))
     upsampler: str | None = field(
         default=None, metadata=_about("the decoder's upsampler, instead of the network's own choice")
     )

@@ -27,6 +27,7 @@ from inpaint.backbones import build_backbone
 from inpaint.datasets import Batch, PhotoSet, open_photos
 from inpaint.datasets.storage import source_label
 from inpaint.losses import InpaintingLoss, composite
+from inpaint.networks import CONFIGS, Network, build_network
 from inpaint.networks.probes import kernel_parameters
 from inpaint.terminal import printable
 from inpaint.training.adversary import Adversary, Phase
@@ -104,16 +105,14 @@ def train(settings: TrainSettings) -> Stop:
         return Trainer(settings, network, photos, world).run()
 
 
-def build_training_network(settings: TrainSettings, is_main: bool = True) -> nn.Module:
+def build_training_network(settings: TrainSettings, is_main: bool = True) -> Network:
     """The network of the settings, with fresh weights or those of `init`; ValueError if they do not fit.
 
     The main process warns of weights that fit, but are of a network with other settings.
     """
-    from inpaint.networks import PRESETS, build_network
-
-    if settings.network not in PRESETS:
-        raise ValueError(f"unknown network {settings.network!r}: choose one of {', '.join(sorted(PRESETS))}")
-    config = {**PRESETS[settings.network], **settings.network_config}
+    if settings.network not in CONFIGS:
+        raise ValueError(f"unknown network {settings.network!r}: choose one of {', '.join(CONFIGS)}")
+    config = {**CONFIGS[settings.network], **settings.network_config}
     if settings.upsampler is not None:
         config["upsampler"] = settings.upsampler
     try:
@@ -128,15 +127,14 @@ def build_training_network(settings: TrainSettings, is_main: bool = True) -> nn.
     return network
 
 
-def _begin_from(network: nn.Module, settings: TrainSettings) -> list[str]:
+def _begin_from(network: Network, settings: TrainSettings) -> list[str]:
     """Give the network the weights of `init`; the settings in which theirs differs, a readable line each."""
     try:
         started, _ = load_weights(settings.init or "")
     except WeightsError as error:
         advice = "; a run that is resumed needs no --init" if settings.resume else ""
         raise ValueError(f"--init: {error}{advice}") from error
-    ours: dict[str, Any] = network.config  # type: ignore[assignment]
-    theirs: dict[str, Any] = started.config  # type: ignore[assignment]
+    ours, theirs = network.config, started.config
     try:
         network.load_state_dict(started.state_dict())
     except RuntimeError as error:
@@ -149,11 +147,11 @@ def _begin_from(network: nn.Module, settings: TrainSettings) -> list[str]:
 class Trainer:
     """One run: network, optimiser, average and loss, and the loop over the schedule.
 
-    `network` is any module with `config`, `stride` and `forward(image, mask)` as in `inpaint.networks`;
-    `photos` is what it trains on. Resumes in the constructor if the settings say so. Raises as `train` does.
+    `photos` is what the network trains on. Resumes in the constructor if the settings say so. Raises as
+    `train` does.
     """
 
-    def __init__(self, settings: TrainSettings, network: nn.Module, photos: PhotoSet, world: World) -> None:
+    def __init__(self, settings: TrainSettings, network: Network, photos: PhotoSet, world: World) -> None:
         self.settings = settings
         self.world = world
         self.step = 0  # steps done
@@ -163,7 +161,7 @@ class Trainer:
         check_compiler(settings, world.device)
         self._octaves = settings.loss.coarser > 0
         check_octaves(settings, network)
-        check_sizes(settings, int(network.stride), world.size)  # type: ignore[arg-type]
+        check_sizes(settings, network.stride, world.size)
         if settings.checkpoint_format == "sharded":
             check_sharding()
 
@@ -180,7 +178,7 @@ class Trainer:
             torch.autocast, world.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
         )
         # What a checkpoint holds, by the names it is stored under.
-        self._modules = {"network": self.network, "average": self.average.network}
+        self._modules: dict[str, nn.Module] = {"network": self.network, "average": self.average.network}
         self._optimizers: Optimizers = {"optimizer": (self.optimizer, self.network)}
         self.adversary: Adversary | None = None
         if settings.adversary.discriminator != "none":
@@ -308,7 +306,7 @@ class Trainer:
             with nullcontext() if number == len(parts) else without_sum(self._wrapped):
                 with self._autocast():
                     # The network ignores the hole by construction; without the truth there, it has no choice.
-                    prediction, *coarser = self._predict(image * (1 - mask), mask)
+                    prediction, *coarser = self._predict(self.network.blank(image, mask), mask)
                 loss, terms = self._loss(prediction, image, mask, coarser)
                 if self.adversary is not None:
                     filled = composite(prediction.float(), image, mask)
@@ -351,7 +349,7 @@ class Trainer:
         """
         state: dict[str, Any] = {
             "settings": _without_secrets(self.settings).to_json(),
-            "config": dict(self.network.config),  # type: ignore[arg-type]
+            "config": self.network.config,
             "photos": self._photos_digest,
             "best": self.results.best,
             "trained_seconds": self._trained_seconds,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inpaint.datasets import PhotoSet, open_photos
 from inpaint.datasets.storage import source_label
 from inpaint.masks import blanked
+from inpaint.networks import Network
 from inpaint.networks.probes import (
     Decoder,
     constant_kernels,
@@ -95,11 +96,11 @@ class Validator:
         self._device = device
         self._autocast = autocast
 
-    def score(self, network: nn.Module) -> dict[str, float]:
+    def score(self, network: Network) -> dict[str, float]:
         """Mean PSNR in dB of the uint8 composites, of the whole pictures and of the holes alone."""
         return self._scores(self.fill(network))
 
-    def validate(self, network: nn.Module) -> tuple[dict[str, float], Probes | None]:
+    def validate(self, network: Network) -> tuple[dict[str, float], Probes | None]:
         """The scores, and what the network's parts are worth; None if it has none of them, or none is probed.
 
         The network must be in evaluation mode, and is left as it was.
@@ -108,13 +109,13 @@ class Validator:
         return _means(each), self._probe(network, [each[index]["psnr"] for index in self._probed])
 
     @torch.inference_mode()
-    def _probe(self, network: nn.Module, psnrs: Sequence[float]) -> Probes | None:
+    def _probe(self, network: Network, psnrs: Sequence[float]) -> Probes | None:
         """The probes, given the whole network's PSNR on each of the cases for it."""
         if not psnrs:
             return None
         cases = [self.cases[index] for index in self._probed]
         with self._autocast():
-            decoder = inspect_decoder(network, [self._batch(cases[: self._size])])
+            decoder = inspect_decoder(network, [self._batch(network, cases[: self._size])])
         kernels = {level: seen.mean for level, seen in decoder.kernels.items()}
         probes = {
             "without_residual": without_residual(network),
@@ -135,26 +136,25 @@ class Validator:
 
         return self._scores(harmonic(case.image, case.mask) for case in self.cases)
 
-    def fill(self, network: nn.Module, count: int | None = None) -> Iterator[np.ndarray]:
+    def fill(self, network: Network, count: int | None = None) -> Iterator[np.ndarray]:
         """The composites of the first `count` cases, or of all: uint8 H×W×3."""
         return self._fills(network, self.cases[:count])
 
     @torch.inference_mode()
-    def _fills(self, network: nn.Module, cases: Sequence[Case]) -> Iterator[np.ndarray]:
+    def _fills(self, network: Network, cases: Sequence[Case]) -> Iterator[np.ndarray]:
         for start in range(0, len(cases), self._size):
             batch = cases[start : start + self._size]
             with self._autocast():
-                prediction = network(*self._batch(batch))
-            pixels = prediction.float().clamp(0, 1).mul(255).round().to(torch.uint8)
-            for case, filled in zip(batch, pixels.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
+                prediction = network(*self._batch(network, batch))
+            for case, filled in zip(batch, network.to_pixels(prediction), strict=True):
                 yield np.where(case.mask[..., None], filled, case.image)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All cases as networks take them: images [N, 3, H, W] in [0, 1] and masks [N, 1, H, W]."""
+    def batches(self, network: Network) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all cases as the network takes them, images [N, 3, H, W] and masks [N, 1, H, W]."""
         for start in range(0, len(self.cases), self._size):
-            yield self._batch(self.cases[start : start + self._size])
+            yield self._batch(network, self.cases[start : start + self._size])
 
-    def sheet(self, network: nn.Module, count: int = 6) -> np.ndarray:
+    def sheet(self, network: Network, count: int = 6) -> np.ndarray:
         """One row per case, input with a grey hole, fill and truth side by side: uint8 picture."""
         rows = []
         for case, filled in zip(self.cases, self.fill(network, count), strict=False):
@@ -162,12 +162,10 @@ class Validator:
             rows.append(np.concatenate([hidden, filled, case.image], axis=1))
         return np.concatenate(rows)
 
-    def _batch(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
+    def _batch(self, network: Network, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
         image = np.stack([case.image for case in cases])  # [N, H, W, 3]
-        mask = np.stack([case.mask for case in cases])[..., None]  # [N, H, W, 1]
-        # NHWC memory seen as NCHW is channels_last already.
-        known = torch.from_numpy(np.where(mask, np.uint8(0), image)).to(self._device).permute(0, 3, 1, 2)
-        return known.float() / 255, torch.from_numpy(mask).to(self._device).permute(0, 3, 1, 2).float()
+        mask = np.stack([case.mask for case in cases])  # [N, H, W]
+        return network.to_input(image, mask, self._device)
 
     def _scores(self, results: Iterator[np.ndarray]) -> dict[str, float]:
         return _means(list(self._each(self.cases, results)))

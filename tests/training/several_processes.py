@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 import inpaint
 from inpaint.datasets import PhotoSet, open_photos
+from inpaint.networks import Network
 from inpaint.training import adversary, run_log
 from inpaint.training.adversary import AdversarySettings
 from inpaint.training.processes.world import LostProcessError, World, join_world
@@ -60,7 +61,7 @@ def settings(photos: Path, output: Path, **changes: Any) -> Any:
 
 
 def train(
-    world: World, photos: Path, output: Path, network: nn.Module | None = None, **changes: Any
+    world: World, photos: Path, output: Path, network: Network | None = None, **changes: Any
 ) -> dict[str, Any]:
     """The loss of each step, what was raised, and after how many seconds."""
     losses: list[float] = []

@@ -229,7 +229,7 @@ def test_a_preset_sets_what_it_says_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_network_and_holes_exist(name: str) -> None:
     settings = parse_preset(name)
-    network = build_network(networks.PRESETS[settings.network])
+    network = build_network(networks.CONFIGS[settings.network])
     assert all(stage.size % network.stride == 0 for stage in settings.schedule.stages)
     assert str(parse_recipe(settings.masks))
 

@@ -82,7 +82,7 @@ def test_the_upsampler_is_one_word(script: ModuleType, photos: Path, tmp_path: P
     ("arguments", "words"),
     [
         (["--data", "missing"], "missing"),
-        (["--network", "giant"], "pconv-unet"),
+        (["--network", "giant"], "partial-conv-unet"),
         (["--network-config", '{"colour": 1}'], "colour"),
         (["--upsampler", "sinc"], "carafe"),
         (["--init", "missing.safetensors"], r"missing.safetensors"),
