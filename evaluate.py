@@ -70,7 +70,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="masks are drawn from it and the photo's name (default 0)")
     add("--size", type=int, default=256, help="side of the centre crop in pixels (default 256)")
     add("--limit", type=int, metavar="N", help="N photos, spread evenly over the sorted names (default: all)")
-    add("--device", default="auto", help="where models run: auto, cpu or cuda (default auto)")
+    add("--device", default="auto", help="where models run: auto, cpu, cuda or cuda:1 (default auto)")
     add("--sheet-rows", type=int, default=8, metavar="N", help="photos on the picture sheet (default 8)")
     add(
         "--lpips",

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from inpaint import __version__
+from inpaint.devices import check_device_name
 from inpaint.files import prepare_folder, remove_partials, why_not_regular
 from inpaint.images import (
     ALPHA_FORMATS,
@@ -124,7 +125,13 @@ def _parser() -> ArgumentParser:
         metavar="NAME",
         help="installed model, folder, weights file or hub id (default: %(default)s)",
     )
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    run.add_argument(
+        "--device",
+        type=_device,
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:1 (default: %(default)s)",
+    )
     run.add_argument(
         "--detail",
         choices=_DETAILS,
@@ -186,6 +193,13 @@ def _millions(unit: str, example: int) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def _device(text: str) -> str:
+    try:
+        return check_device_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
