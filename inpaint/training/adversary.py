@@ -1,7 +1,7 @@
 """Adversarial training: a discriminator with its own optimiser, and when each side learns.
 
 L1-like terms alone leave wide holes soft: of all textures that could be there, the mean has the least error.
-A discriminator that tells filled pictures from untouched ones charges for that.
+A discriminator that learns to tell filled pictures from untouched ones adds a term that is high for these.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True)
 class AdversarySettings:
-    """What the network is trained against, if anything. Raises ValueError for values out of range."""
+    """What the network is trained against, if anything.
+
+    Raises:
+        ValueError: a value out of range; the message names its flag.
+    """
 
     discriminator: str = field(
         default="none",
@@ -62,7 +66,10 @@ class AdversarySettings:
     # It costs as much as all else that the discriminator does, and holds for a while.
     r1_every: int = field(default=16, metadata=_about("steps from one gradient penalty to the next"))
     start: int = field(
-        default=0, metadata=_about("step from which the network is charged; before it, it trains by itself")
+        default=0,
+        metadata=_about(
+            "step from which the loss has the adversarial term; before it, the network trains by itself"
+        ),
     )
     alone: int = field(
         default=0, metadata=_about("steps before that in which the discriminator alone is trained")
@@ -101,8 +108,8 @@ class AdversarySettings:
 class Adversary:
     """A discriminator in training.
 
-    A step of it, in this order: `charge` for the network's loss; once the network has been updated, `blame`
-    and a backward pass for each slice of the batch, and `update`.
+    A step of it, in this order: `generator_term` for the network's loss; once the network has been updated,
+    `discriminator_loss` and a backward pass for each slice of the batch, and `update`.
 
     Attributes:
         network: the discriminator, `forward(image, mask) -> logits`.
@@ -123,18 +130,24 @@ class Adversary:
         self._autocast = autocast
         self._penalty: Tensor | None = None  # the last one
 
-    def charge(self, filled: Tensor, mask: Tensor) -> Tensor:
-        """The network's adversarial term for its composites [N, 3, H, W]; charges it alone."""
+    def generator_term(self, filled: Tensor, mask: Tensor) -> Tensor:
+        """Return the adversarial term of the network's loss for its composites [N, 3, H, W].
+
+        The discriminator gets no gradients from it.
+        """
         self.network.requires_grad_(False)
         try:
             return generator_loss(self._logits(filled, mask), self.settings.objective)
         finally:
             self.network.requires_grad_(True)
 
-    def blame(
+    def discriminator_loss(
         self, image: Tensor, filled: Tensor, mask: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The discriminator's loss for untouched and filled pictures [N, 3, H, W]; its terms, detached."""
+        """Return the discriminator's loss for untouched and filled pictures [N, 3, H, W], and its terms.
+
+        The network gets no gradients from it.
+        """
         # One batch of both: fewer, larger convolutions. No statistics of the batch tie one to the other.
         logits = self._logits(torch.cat([image, filled.detach()]), torch.cat([mask, mask]))
         of_image, of_filled = logits.chunk(2)

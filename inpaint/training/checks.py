@@ -39,7 +39,7 @@ def check_compiler(settings: TrainSettings, device: torch.device) -> None:
 
 
 def check_adversary(settings: TrainSettings, smallest: int) -> None:
-    """Raise ValueError for pictures smaller than the discriminator can judge, in pixels."""
+    """Raise ValueError for pictures that are smaller than the discriminator takes, in pixels."""
     least = min(stage.size for stage in settings.schedule.stages)
     if least < smallest:
         raise ValueError(
@@ -49,7 +49,7 @@ def check_adversary(settings: TrainSettings, smallest: int) -> None:
 
 
 def check_octaves(settings: TrainSettings, network: Network) -> None:
-    """Raise ValueError where coarser octaves are to be charged for, and the network has none."""
+    """Raise ValueError where the loss has a term for coarser octaves, and the network gives none."""
     if settings.loss.coarser > 0 and not network.gives_octaves:
         raise ValueError(
             f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, "

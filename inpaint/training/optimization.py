@@ -16,7 +16,7 @@ from inpaint.training.settings import TrainSettings
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The learning rate of `step` (from 0): linear warm-up, plateau, half a cosine down to the floor.
+    """Return the learning rate of `step` (from 0): linear warm-up, plateau, half a cosine to the floor.
 
     A pure function of the step, so that a resumed run needs no scheduler state. The decay runs from
     `decay_from` × steps to the last step; the warm-up multiplies whatever the curve says. Steps of
@@ -39,7 +39,7 @@ _FEWEST_ROWS = 4
 
 
 def build_optimizer(network: Network, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW whose decay pulls on weight matrices and kernels alone, not on biases and norms; or Muon."""
+    """Build AdamW, or Muon; weight decay is for matrices and kernels alone, not for biases and norms."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2]
     groups: list[dict[str, Any]] = [

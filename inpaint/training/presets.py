@@ -1,6 +1,6 @@
 """Whole training runs by name: what `train.py --preset NAME` sets, each in a few lines.
 
-A flag on the command line goes before the preset, and the preset before the setting's default. Lengths are
+A flag on the command line overrides the preset, and the preset a setting's default. Lengths are
 for one GPU or several, `pconv-carafe`'s for a night on a laptop, too; on a CPU give the others
 `--schedule 128x16:6000,256x8:3000` or so, and the papers' second stages or phases to match:
 `--finetune-steps 2000`, `--adversary-start 3000 --adversary-alone 300`.

@@ -76,9 +76,12 @@ class Probes:
 class Validator:
     """Fills and scores the same cases again and again.
 
-    `cases` are pictures of one size with their holes; `autocast` makes the context the network runs in;
-    `probe_count` of the cases, spread over them, are what `validate` probes on; a network is given `batch` of
-    them at a time.
+    Args:
+        cases: pictures of one size with their holes.
+        device: where the network is.
+        autocast: makes the context that the network runs in.
+        probe_count: `validate` probes on so many of the cases, spread over them.
+        batch: how many cases a network is given at a time.
     """
 
     def __init__(
@@ -97,20 +100,21 @@ class Validator:
         self._autocast = autocast
 
     def score(self, network: Network) -> dict[str, float]:
-        """Mean PSNR in dB of the uint8 composites, of the whole pictures and of the holes alone."""
+        """Return the mean PSNR in dB of the uint8 composites, of whole pictures and of the holes alone."""
         return self._scores(self.fill(network))
 
     def validate(self, network: Network) -> tuple[dict[str, float], Probes | None]:
-        """The scores, and what the network's parts are worth; None if it has none of them, or none is probed.
+        """Return the scores, and what the network's parts are worth.
 
-        The network must be in evaluation mode, and is left as it was.
+        That is None if the network has none of these parts, or none is probed. The network must be in
+        evaluation mode, and is left as it was.
         """
         each = list(self._each(self.cases, self.fill(network)))
         return _means(each), self._probe(network, [each[index]["psnr"] for index in self._probed])
 
     @torch.inference_mode()
     def _probe(self, network: Network, psnrs: Sequence[float]) -> Probes | None:
-        """The probes, given the whole network's PSNR on each of the cases for it."""
+        """Probe the network, given its PSNR on each of the cases for it."""
         if not psnrs:
             return None
         cases = [self.cases[index] for index in self._probed]
@@ -131,13 +135,13 @@ class Validator:
         return Probes(fmean(psnrs), without, decoder) if without else None
 
     def harmonic(self) -> dict[str, float]:
-        """The same scores for the membrane, the best of the baselines: what a network has to beat."""
+        """Return the same scores for the membrane, the best of the baselines."""
         from inpaint.evaluation.methods import harmonic
 
         return self._scores(harmonic(case.image, case.mask) for case in self.cases)
 
     def fill(self, network: Network, count: int | None = None) -> Iterator[np.ndarray]:
-        """The composites of the first `count` cases, or of all: uint8 H×W×3."""
+        """Yield the composites of the first `count` cases, or of all: uint8 H×W×3."""
         return self._fills(network, self.cases[:count])
 
     @torch.inference_mode()
@@ -155,7 +159,7 @@ class Validator:
             yield self._batch(network, self.cases[start : start + self._size])
 
     def sheet(self, network: Network, count: int = 6) -> np.ndarray:
-        """One row per case, input with a grey hole, fill and truth side by side: uint8 picture."""
+        """Return a picture with a row per case: input with a grey hole, fill and truth; uint8 H×W×3."""
         rows = []
         for case, filled in zip(self.cases, self.fill(network, count), strict=False):
             hidden = blanked(case.image, case.mask)
@@ -171,7 +175,7 @@ class Validator:
         return _means(list(self._each(self.cases, results)))
 
     def _each(self, cases: Sequence[Case], results: Iterator[np.ndarray]) -> Iterator[dict[str, float]]:
-        """Scores of each composite; that of the hole where there is one."""
+        """Yield the scores of each composite; that of the hole where there is one."""
         from inpaint import metrics  # brings scikit-image, which a machine that only trains need not have
 
         for case, result in zip(cases, results, strict=True):
@@ -188,10 +192,13 @@ def _means(each: Sequence[dict[str, float]]) -> dict[str, float]:
 def build_validator(
     settings: TrainSettings, training: PhotoSet, device: torch.device, autocast: Autocast
 ) -> Validator:
-    """The validation that the settings ask for, with the membrane's score in the log as the mark to beat.
+    """Build the validation that the settings ask for, and log the membrane's score for comparison.
 
-    Warns of photos that are among the `training` photos, and names what cannot be read. Raises
-    FileNotFoundError for photos that are not there, ValueError where none could be read.
+    Warns of photos that are among the `training` photos, and names what cannot be read.
+
+    Raises:
+        FileNotFoundError: the photos are not there.
+        ValueError: none could be read.
     """
     from inpaint.evaluation.protocol import EvaluationSet
 
@@ -218,5 +225,5 @@ def build_validator(
 
 
 def decibels(scores: dict[str, float]) -> str:
-    """Scores for a line of a log."""
+    """Return scores as text for a line of a log."""
     return ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items())

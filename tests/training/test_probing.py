@@ -27,7 +27,8 @@ from inpaint.networks.probes import (
 )
 from inpaint.training.results import Results
 from inpaint.training.run_log import RunLog
-from inpaint.training.settings import Schedule, TrainSettings
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings
 from inpaint.training.trainer import Stop, Trainer
 from inpaint.training.validation import Probes, Validator
 

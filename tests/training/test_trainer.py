@@ -28,10 +28,12 @@ from inpaint.datasets import TrainingBatches, open_photos
 from inpaint.evaluation.protocol import iter_cases
 from inpaint.losses import LossWeights
 from inpaint.networks import CONFIGS, Network, build_network
+from inpaint.training.building import build_training_network
 from inpaint.training.processes.world import World
 from inpaint.training.saving.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
-from inpaint.training.settings import Schedule, TrainSettings
-from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer, build_training_network
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings
+from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
 from inpaint.training.validation import Validator
 from inpaint.weights import save_weights
 
