@@ -21,7 +21,7 @@ from inpaint.training.processes.world import World
 
 DISCRIMINATORS = ("none", "patch", "global-local")
 
-# Momentum would carry the discriminator past a network that moves as well.
+# No momentum: the network changes too, and the discriminator's past gradients are of its earlier fills.
 _BETAS = (0.0, 0.99)
 
 
@@ -53,7 +53,7 @@ class AdversarySettings:
     kernel_size: int = field(
         default=4, metadata=_about("side of the discriminator's kernels; even, or 5 as in the papers")
     )
-    # About what makes the term's gradient a tenth of that of the perceptual ones.
+    # The term's gradient is then about a tenth of that of the perceptual terms.
     weight: float = field(default=0.01, metadata=_about("weight of the adversarial term in the loss"))
     objective: str = field(default="hinge", metadata=_about("hinge or bce"))
     # Without momentum, Adam's steps at 2e-4 turn spectrally normalised weights faster than they learn: both
@@ -63,7 +63,7 @@ class AdversarySettings:
     r1: float = field(
         default=1.0, metadata=_about("weight of the gradient penalty R1 on untouched pictures; 0 = none")
     )
-    # It costs as much as all else that the discriminator does, and holds for a while.
+    # It costs as much as the rest of the discriminator's step, and its effect lasts for some steps.
     r1_every: int = field(default=16, metadata=_about("steps from one gradient penalty to the next"))
     start: int = field(
         default=0,
@@ -148,7 +148,7 @@ class Adversary:
 
         The network gets no gradients from it.
         """
-        # One batch of both: fewer, larger convolutions. No statistics of the batch tie one to the other.
+        # One batch of both: fewer, larger convolutions. No normalisation over the batch mixes the two.
         logits = self._logits(torch.cat([image, filled.detach()]), torch.cat([mask, mask]))
         of_image, of_filled = logits.chunk(2)
         loss = discriminator_loss(of_image, of_filled, self.settings.objective)
@@ -168,7 +168,7 @@ class Adversary:
         """One step of the optimiser at `rate` times its peak rate; the norm of the gradients it used up."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.settings.lr
-        # By hand: DistributedDataParallel does not take gradients of gradients.
+        # Not by DistributedDataParallel, which cannot take gradients of gradients.
         self._world.average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), math.inf)  # changes nothing
         self.optimizer.step()

@@ -183,7 +183,7 @@ class TrainSettings:
         default=64, metadata=_about("validate on this many photos, spread over the set; 0 = all", free=True)
     )
     val_every: int = field(default=1000, metadata=_about("steps between validations", free=True))
-    # Three more fills of each, with parts of the network taken away: what those parts are worth.
+    # Each costs three more fills, in which one part of the network is switched off to measure what it adds.
     probe_count: int = field(
         default=64,
         metadata=_about("probe the network on this many of the validation photos; 0 = none", free=True),

@@ -291,7 +291,7 @@ class Trainer:
         for number, (image, mask) in enumerate(parts, 1):
             with nullcontext() if number == len(parts) else without_sum(self._wrapped):
                 with self._autocast():
-                    # The network ignores the hole by construction; without the truth there, it has no choice.
+                    # Networks ignore what the hole holds; without the truth there, none can learn to use it.
                     prediction, *coarser = self._predict(self.network.blank(image, mask), mask)
                 loss, terms = self._loss(prediction, image, mask, coarser)
                 if self.adversary is not None:

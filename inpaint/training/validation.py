@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from inpaint.datasets import PhotoSet, open_photos
-from inpaint.datasets.storage import source_label
 from inpaint.masks import blanked
 from inpaint.networks import Network
 from inpaint.networks.probes import (
@@ -26,23 +25,24 @@ from inpaint.networks.probes import (
 )
 from inpaint.terminal import printable
 from inpaint.training.settings import TrainSettings
+from inpaint.urls import source_label
 
 if TYPE_CHECKING:
     from inpaint.evaluation.protocol import Case
 
 logger = logging.getLogger("inpaint.training")
 
-# Enough for the cores or a GPU to work on, little enough for 256 px pictures to fit anywhere.
+# Enough to use the cores or a GPU well, and few enough for 256 px pictures to fit in any memory.
 BATCH = 8
 
-# What is probed by taking it away: the name of the score without it, and what the log calls it.
+# Which parts are switched off in turn: the name of the score without each, and what the log calls it.
 PROBED = {
     "without_residual": "the residual",
     "without_below_8": "what is below 1/8",
     "constant_kernels": "predicted kernels",
 }
 
-# A residual worth less than this many dB is as good as none.
+# A residual that adds less than this many dB is as good as none.
 LEAST_WORTH = 0.05
 
 Autocast = Callable[[], AbstractContextManager[Any]]

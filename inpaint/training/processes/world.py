@@ -171,8 +171,8 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
             "start all again with --resume, and they go on from the last checkpoint"
         ) from error
     finally:
-        # Leaving NCCL waits for the others, who may wait in a sum for this process: where it fails alone, it
-        # has to end without, and its end is what they are told by.
+        # To leave NCCL waits for the others, who may wait in a sum for this process. Where it fails alone, it
+        # ends without leaving, and the others learn of it by its end.
         if dist.is_initialized() and (in_order or backend == "gloo"):
             dist.destroy_process_group()
 
