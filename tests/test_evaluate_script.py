@@ -304,7 +304,7 @@ def test_masks_that_cannot_be_read_are_named(script, photos, tmp_path, capsys):
     (masks / "good.png").unlink()
     assert script.main(arguments(photos, tmp_path / "out", f"folder:{masks}", "telea")) == 2
     told = capsys.readouterr().err
-    assert re.search(r"none of the photos could be read .*torn-\d\.png: not an image", told)
+    assert re.search(r"none of the photos could be used .*torn-\d\.png: not an image", told)
 
 
 @pytest.mark.parametrize("output", ["file", "file/below"])

@@ -177,7 +177,14 @@ class EvaluationSet:
         if mask.shape == (self.size, self.size):
             return mask
         if mask.shape == photo_shape:
-            return centre_crop(mask, self.size)
+            cropped = centre_crop(mask, self.size)
+            if cropped.any() and not cropped.all():
+                return cropped
+            raise ImageError(
+                f"its mask has {'nothing but hole' if cropped.any() else 'no hole'} in the crop of "
+                f"{self.size}×{self.size}",
+                name,
+            )
         raise ImageError(
             f"expected a mask of the crop's size {(self.size, self.size)} or the photo's {photo_shape}, "
             f"got {mask.shape} (height, width)",

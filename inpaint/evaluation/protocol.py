@@ -99,7 +99,7 @@ def evaluate(
     if not records:
         skipped = cases.skipped if isinstance(cases, EvaluationSet) else {}
         first = next((f" (the first: {name}: {reason})" for name, reason in skipped.items()), "")
-        raise ValueError(f"cases: none of the photos could be read{first}")
+        raise ValueError(f"cases: none of the photos could be used{first}")
     mean = float(np.mean(of_truth)) if of_truth else None
     return Evaluation(records, digest.hexdigest(), sample.chosen(), mean)
 

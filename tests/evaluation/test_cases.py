@@ -13,6 +13,11 @@ from inpaint.evaluation.cases import parse_masks
 RECIPE = "free-form:0.1-0.5"
 
 
+def half(height, width):
+    """A mask file's values: hole on the left."""
+    return np.repeat([[255, 0]], [width // 2, width - width // 2], axis=1).repeat(height, 0).astype(np.uint8)
+
+
 def test_cases_come_in_the_order_of_their_names(photos):
     assert [case.name for case in iter_cases(photos, RECIPE, seed=0, size=64)] == [
         "a/z.png",
@@ -93,7 +98,7 @@ def test_broken_photos_are_left_out_and_named(photo_folder):
 
 def test_no_readable_photo_is_an_error(tmp_path):
     (tmp_path / "text.jpg").write_text("not a photo")
-    with pytest.raises(ValueError, match="none of the photos could be read"):
+    with pytest.raises(ValueError, match="none of the photos could be used"):
         evaluate({"keep": keep_input}, EvaluationSet(open_photos(tmp_path), RECIPE))
 
 
@@ -119,7 +124,7 @@ def test_mask_folder_pairs_by_stem(photos, tmp_path):
 
 def test_a_mask_of_another_size_leaves_its_photo_out(photos, tmp_path):
     for stem, side in [("z", 64), ("b", 63), ("c", 64)]:
-        save(tmp_path / "masks" / f"{stem}.png", np.full((side, 64), 255, np.uint8))
+        save(tmp_path / "masks" / f"{stem}.png", half(side, 64))
     cases = EvaluationSet(photos, str(tmp_path / "masks"), size=64)
     assert [case.name for case in cases] == ["a/z.png", "c.png"]
     assert list(cases.skipped) == ["b.png"]
@@ -129,7 +134,7 @@ def test_a_mask_of_another_size_leaves_its_photo_out(photos, tmp_path):
 
 
 def test_broken_masks_of_a_recipe_are_told(photos, tmp_path):
-    save(tmp_path / "masks" / "good.png", np.full((64, 64), 255, np.uint8))
+    save(tmp_path / "masks" / "good.png", half(64, 64))
     (tmp_path / "masks" / "torn.png").write_bytes(b"torn")
     cases = EvaluationSet(photos, f"folder:{tmp_path / 'masks'}", size=64)
     assert len(list(cases)) == 3
@@ -137,7 +142,7 @@ def test_broken_masks_of_a_recipe_are_told(photos, tmp_path):
     assert "not an image" in cases.broken_masks["torn.png"]
     (tmp_path / "masks" / "good.png").write_bytes(b"torn")
     with pytest.raises(
-        ValueError, match=r"none of the photos could be read \(the first: a/z.png: .*none of the 2 masks"
+        ValueError, match=r"none of the photos could be used \(the first: a/z.png: .*none of the 2 masks"
     ):
         evaluate({"keep": keep_input}, EvaluationSet(photos, f"folder:{tmp_path / 'masks'}", size=64))
 
@@ -160,7 +165,7 @@ def test_photos_that_are_not_left_out_are_read_one_by_one(photos, photo_folder, 
 
 def test_unreadable_mask_leaves_its_photo_out(photos, tmp_path):
     for stem in ("z", "b", "c"):
-        save(tmp_path / "masks" / f"{stem}.png", np.full((64, 64), 255, np.uint8))
+        save(tmp_path / "masks" / f"{stem}.png", half(64, 64))
     (tmp_path / "masks" / "b.png").write_bytes(b"torn")
     cases = EvaluationSet(photos, str(tmp_path / "masks"), size=64)
     assert [case.name for case in cases] == ["a/z.png", "c.png"]
@@ -187,3 +192,31 @@ def test_masks_that_were_parsed_before_are_the_same(photos, tmp_path):
         for one, other in zip(ahead, iter_cases(photos, text, size=64), strict=True):
             np.testing.assert_array_equal(one.mask, other.mask)
         assert ahead.describe()["masks"] == EvaluationSet(photos, text, size=64).describe()["masks"]
+
+
+def test_a_mask_that_cannot_be_meant_is_named_and_a_folder_of_them_is_an_error(photos, tmp_path):
+    hole = np.zeros((64, 64), np.uint8)
+    hole[20:30, 20:30] = 255
+    for name in "zbc":
+        save(tmp_path / "masks" / f"{name}.png", hole)
+    save(tmp_path / "masks" / "b.png", np.minimum(hole, 1))
+    cases = EvaluationSet(photos, str(tmp_path / "masks"), size=64)
+    assert [case.name for case in cases] == ["a/z.png", "c.png"]
+    assert list(cases.skipped) == ["b.png"]
+    assert cases.skipped["b.png"].endswith("Values 0 and 1? Multiply them by 255")
+
+    for file in (tmp_path / "masks").iterdir():
+        save(file, np.minimum(hole, 1))
+    for masks in (str(tmp_path / "masks"), f"folder:{tmp_path / 'masks'}"):
+        with pytest.raises(ValueError, match=r"none of the photos could be used .*Multiply them by 255"):
+            evaluate({"keep": keep_input}, EvaluationSet(photos, masks, size=64))
+
+
+def test_a_mask_without_a_hole_in_the_crop_is_named(tmp_path):
+    corner = np.zeros((50, 60), np.uint8)
+    corner[0, 0] = 255
+    save(tmp_path / "masks" / "b.png", corner)
+    save(tmp_path / "photos" / "b.png", np.zeros((50, 60, 3), np.uint8))
+    cases = EvaluationSet(open_photos(str(tmp_path / "photos")), str(tmp_path / "masks"), size=32)
+    assert list(cases) == []
+    assert cases.skipped == {"b.png": "its mask has no hole in the crop of 32×32"}

@@ -44,6 +44,7 @@ from inpaint.cli import run  # noqa: E402
 from inpaint.datasets import PhotoSet, TrainingBatches, open_photos  # noqa: E402
 from inpaint.images import SUFFIXES, ImageError, read_mask, read_photo  # noqa: E402
 from inpaint.inference import Inpainter  # noqa: E402
+from inpaint.masks import read_checked_mask  # noqa: E402
 from inpaint.terminal import printable  # noqa: E402
 
 HEADROOM = 3 << 30
@@ -185,7 +186,7 @@ class Soak:
             (photos / f"{Path(one.name).stem}.png").write_bytes(encoded(photo, "PNG"))
         said = self.command("inpaint run, masks", photos, self.folder, results)
         for one in self.inputs:
-            photo, mask = photos / f"{Path(one.name).stem}.png", holes(self.pixels[one.name])
+            photo, mask = photos / f"{Path(one.name).stem}.png", usable_mask(self.folder / one.name)
             wanted = None if mask is None else inverted(decoded_elsewhere("png", photo.read_bytes()), mask)
             error = f"error: {photo}: {self.folder / one.name}: "
             self.check_result("inpaint run, masks", one, wanted, results / photo.name, error, said)
@@ -216,7 +217,9 @@ class Soak:
             paths = ["--image", image, "--mask", mask, "--output", output]
             code = cli.main(["run", *map(str, paths)])
         run.fill_one = fill_one
-        wanted = 1 if any(pixels is None for pixels in self.pixels.values()) else 0
+        used = [usable_mask(self.folder / name) for name in self.pixels] if mask == self.folder else []
+        refused = any(one is None for one in (*self.pixels.values(), *used))
+        wanted = 1 if refused else 0
         self.watch.note(door, "all", None if code == wanted else f"the exit code is {code}")
         self.watch.note(door, "all", "\x1b" in said.getvalue() and "escapes were printed")
         return said.getvalue()
@@ -322,6 +325,14 @@ class Soak:
         return path
 
 
+def usable_mask(path: Path) -> np.ndarray | None:
+    """The mask that a file is to the command; None where it is none, or has no hole or nothing else."""
+    try:
+        return read_checked_mask(path).mask
+    except ImageError:
+        return None
+
+
 def holes(pixels: np.ndarray | None) -> np.ndarray | None:
     """The mask that a picture is: its luminance by ITU-R 601, rounded, above 127."""
     if pixels is None:
@@ -332,6 +343,8 @@ def holes(pixels: np.ndarray | None) -> np.ndarray | None:
 def decoded_tiff(path: Path) -> np.ndarray:
     """A TIFF that the program wrote, without its alpha, by which OpenCV would multiply."""
     values = tifffile.imread(path)
+    if values.dtype == np.uint16:
+        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return np.repeat(values[..., None], 3, axis=-1) if values.ndim == 2 else values[..., :3]
 
 

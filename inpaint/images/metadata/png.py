@@ -26,7 +26,7 @@ def read_png_metadata(data: bytes, notes: list[str]) -> Metadata:
     dpi, xmp = None, b""
     texts: list[Text] = []
     colour: dict[bytes, bytes] = {}  # the first of each name counts
-    for name, view in png_chunks(data):
+    for name, view in png_chunks(data, checked=True):
         body = bytes(view) if name in _READERS or name in COLOUR_CHUNKS or name == b"pHYs" else b""
         if name in COLOUR_CHUNKS:
             colour.setdefault(name, body)
