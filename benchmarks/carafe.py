@@ -94,7 +94,7 @@ class Case:
         return 2 * self.kernel_size**2 * n * c * h * w * self.scale**2
 
     def random(self, channels: int, scale: int = 1) -> Tensor:
-        """Return normal numbers of the case's type and layout: `channels`, `scale` times the features' size."""
+        """Return normal numbers of the case's type and layout, at `scale` times the features' size."""
         n, _, h, w = self.shape
         size = (n, channels, scale * h, scale * w)
         numbers = torch.randn(size, dtype=TYPES[self.dtype], device=self.device)
