@@ -54,7 +54,7 @@ bench: $(RUNTIME) $(OPERATOR)
 
 cuda: $(RUNTIME)
 	INPAINT_OPS=reference TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHS)" \
-	$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.cuda
+	$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.library cuda
 
 # Built with the environment's own torch, whose stable ABI the libraries keep to.
 wheel: $(DEVELOPMENT)
@@ -72,8 +72,8 @@ asan: $(DEVELOPMENT) $(OPERATOR)
 	INPAINT_EMULATOR_FLAGS="-O1 -g -fsanitize=address -fno-omit-frame-pointer" \
 	$(BIN)/python -m pytest tests/ops -k emulated $(ARGS)
 
-# Compiles the operator and says what is in use. The stamp only spares a second telling: a library that is
-# missing or stale is built when the package is imported.
+# Compiles the operator and says what is in use. The stamp only keeps it from being said again: a library that
+# is missing or out of date is built when an operator is first called.
 $(OPERATOR): $(RUNTIME) $(CXX_SOURCES)
 	@$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.library
 	@touch $@

@@ -1,7 +1,7 @@
-"""Everything is in pyproject.toml, but for this: a wheel with the compiled operator (`make wheel`).
+"""Everything is in pyproject.toml, except for the wheel with the compiled operator (`make wheel`).
 
 With `INPAINT_WHEEL_LIBRARIES=1`, and torch in the environment that builds (`--no-build-isolation`), the
-wheel holds the libraries that `inpaint.ops.library` finds before it thinks of compiling. They keep to the
+wheel holds the libraries that `inpaint.ops.library` uses instead of compiling them. They keep to the
 stable ABI of torch and do not know Python: one wheel serves every CPython and torch that is supported.
 """
 
@@ -21,11 +21,11 @@ class BuildPackage(build_py):
     """Puts the libraries beside the modules."""
 
     def run(self) -> None:
-        """Copy the libraries, and compile what is not in the cache."""
+        """Copy the modules and the libraries, after compiling what is not in the cache."""
         super().run()
         if not WITH_LIBRARIES:
             return
-        os.environ["INPAINT_OPS"] = "reference"  # importing the package is to compile nothing
+        os.environ["INPAINT_OPS"] = "reference"  # what is imported here need not load a library
         sys.path.insert(0, str(Path(__file__).resolve().parent))
         from inpaint.ops import library
 
@@ -36,10 +36,10 @@ class BuildPackage(build_py):
 
 
 class BuildWheel(bdist_wheel):
-    """Names the platform, and no Python or ABI."""
+    """Names the platform, but no Python or ABI."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """As setuptools has it, or without Python and ABI."""
+        """Return the tag of setuptools, or with libraries one without Python and ABI."""
         python, abi, platform = super().get_tag()
         return ("py3", "none", platform) if WITH_LIBRARIES else (python, abi, platform)
 
@@ -48,7 +48,7 @@ class Package(Distribution):
     """Belongs to a platform if it has libraries."""
 
     def has_ext_modules(self) -> bool:
-        """Return what decides between the wheel's two kinds."""
+        """Return whether the wheel belongs to one platform."""
         return WITH_LIBRARIES
 
 

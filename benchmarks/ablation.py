@@ -42,7 +42,7 @@ from inpaint.evaluation import METHODS, EvaluationSet, evaluate
 from inpaint.files import write_atomically
 from inpaint.inference import Inpainter
 from inpaint.layers import UPSAMPLERS
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, build_network
 from inpaint.weights import load_weights, read_metadata
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +71,7 @@ BUDGETS = {
         networks={
             "Global&Local": ("global-local-paper", {"width": 32, "compressed_channels": 32}),
             "Partial Conv": (
-                "pconv-unet-paper",
+                "partial-conv-unet-paper",
                 {"widths": [32, 64, 128, 256, 256], "head_width": 32, "compressed_share": 0.5},
             ),
         },
@@ -83,7 +83,7 @@ BUDGETS = {
         schedule="256x32:100000",
         networks={
             "Global&Local": ("global-local-paper", {}),
-            "Partial Conv": ("pconv-unet-paper", {}),
+            "Partial Conv": ("partial-conv-unet-paper", {}),
         },
         settings=("--lr", "5e-4", "--warmup", "2000", "--masks", _MASKS, *_PIXEL_TERMS),
         size=256,
@@ -131,7 +131,7 @@ def runs_of(budget: Budget) -> list[Run]:
 def config_of(budget: Budget, network: str, upsampler: str) -> dict[str, Any]:
     """Return what `build_network` takes."""
     preset, changes = budget.networks[network]
-    return {**PRESETS[preset], **changes, "upsampler": upsampler}
+    return {**CONFIGS[preset], **changes, "upsampler": upsampler}
 
 
 # ------------------------------------------------------------------------------------------------------------

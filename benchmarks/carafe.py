@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from inpaint.layers import CarafeUpsample
 from inpaint.masks import generator_for, parse_recipe
-from inpaint.ops import NORMALIZERS, carafe, carafe_fused, implementation, library, reference
+from inpaint.ops import NORMALIZERS, carafe, carafe_fused, cpu, implementation, reference
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"channels_last": torch.channels_last, "NCHW": torch.contiguous_format}
@@ -453,7 +453,7 @@ def main() -> None:
     bar.close()
     facts = {
         "operator": implementation(device),
-        "compiler": f"{compiler()}, {' '.join(library.cpu_recipe().flags)}",
+        "compiler": f"{compiler()}, {' '.join(cpu.recipe().flags)}",
         "limit": f"{limit / 1e9:.0f} "
         + ("GB/s in a copy" if device == "cuda" else "GFLOP/s in a float32 3×3 convolution"),
     }

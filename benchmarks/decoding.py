@@ -36,7 +36,7 @@ from training_step import random_batch, stage, training_step
 from inpaint.datasets import PhotoCache, PhotoSet, TrainingBatches, open_photos
 from inpaint.images import ImageError
 from inpaint.masks import MaskRecipe, generator_for, parse_recipe
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, build_network
 from inpaint.urls import source_label
 
 RECIPES = (
@@ -223,7 +223,9 @@ def network_rates(stages: Sequence[tuple[int, int]], rounds: int, seconds: float
     """Images a second of a training step at each size, without any input pipeline."""
     needs = {}
     for size, batch in stages:
-        step = training_step(build_network(PRESETS["pconv-unet"]), *random_batch(size, batch), autocast=True)
+        step = training_step(
+            build_network(CONFIGS["partial-conv-unet"]), *random_batch(size, batch), autocast=True
+        )
         rate = median([calls_per_second(lambda _, step=step: step(), seconds) for _ in range(rounds)])
         needs[size] = Rate(batch * rate.wall, batch * rate.cpu)
     return needs
@@ -296,7 +298,7 @@ def main() -> None:
     needed = (
         "given with --images-per-second"
         if arguments.images_per_second
-        else "a training step of pconv-unet, bf16, measured here without any input"
+        else "a training step of partial-conv-unet, bf16, measured here without any input"
     )
     tables = [
         "Images a second from the input pipeline alone: read, decoded, cropped, with a hole of "

@@ -35,7 +35,7 @@ from inpaint.inference.levels import Level
 from inpaint.inference.measures import GUIDE_BLUR
 from inpaint.inference.scales import to_uint8
 from inpaint.masks import generator_for, parse_recipe
-from inpaint.ops import exemplars, implementation
+from inpaint.ops import exemplars, exemplars_reference, implementation
 
 
 def main() -> None:
@@ -70,12 +70,12 @@ def main() -> None:
     for name, case in (("search", search), ("search, guided", guided)):
         calls[name] = (
             lambda case=case: exemplars.exemplar_search(**case),
-            lambda case=case: exemplars.exemplar_search_twin(**case),
+            lambda case=case: exemplars_reference.exemplar_search(**case),
         )
     for name, best in (("vote, mean", False), ("vote, best", True)):
         calls[name] = (
             lambda best=best: exemplars.exemplar_vote(**vote, best=best),
-            lambda best=best: exemplars.exemplar_vote_twin(**vote, best=best),
+            lambda best=best: exemplars_reference.exemplar_vote(**vote, best=best),
         )
     torch.set_num_threads(max(counts))
     twins = {name: twin_times(name, *pair) for name, pair in calls.items()}

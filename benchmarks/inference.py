@@ -22,7 +22,7 @@ from measurement import interleaved_times, markdown_table, publish, report
 
 from inpaint import Inpainter
 from inpaint.masks import generator_for, parse_recipe
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, build_network
 from inpaint.ops import implementation
 from inpaint.weights import WeightsError, find_model, load_weights
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--model", default="pconv-carafe", help="name, folder or hub id (default: %(default)s)"
     )
-    parser.add_argument("--network", choices=PRESETS, help="fresh weights of this network instead")
+    parser.add_argument("--network", choices=CONFIGS, help="fresh weights of this network instead")
     parser.add_argument("--masks", default="free-form:0.24-0.26", help="recipe (default: %(default)s)")
     parser.add_argument("--size", type=int, default=512, help="of the centre crop (default: the whole photo)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
@@ -46,7 +46,7 @@ def main() -> None:
 
     if arguments.network:
         torch.manual_seed(0)
-        network = build_network(PRESETS[arguments.network])
+        network = build_network(CONFIGS[arguments.network])
     else:
         try:
             network, _ = load_weights(find_model(arguments.model))

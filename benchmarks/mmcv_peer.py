@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inpaint.ops import cuda, library
+from inpaint.ops import build as building
+from inpaint.ops import cuda
 
 BINDING = """
 #include <torch/extension.h>
@@ -56,7 +57,7 @@ def build(sources: Path) -> Any:
         raise FileNotFoundError(f"{sources} is not mmcv's unpacked source distribution: no {kernels}")
     root = cuda.toolkit()
     if (why := cuda.missing()) or root is None:
-        raise library.BuildError(why)
+        raise building.BuildError(why)
     from torch.utils import cpp_extension
 
     # torch's own headers ask for libraries that a small toolkit lacks; pip installed them beside torch.
@@ -64,8 +65,8 @@ def build(sources: Path) -> Any:
     defined = "-DMMCV_WITH_CUDA"
     with (
         tempfile.TemporaryDirectory(prefix="mmcv-carafe-") as folder,
-        library.ninja_on_path(),
-        library.toolkit_at(root),
+        building.ninja_on_path(),
+        building.toolkit_at(root),
     ):
         binding = Path(folder, "binding.cpp")
         binding.write_text(BINDING)

@@ -20,13 +20,14 @@ from pathlib import Path
 
 import torch
 from measurement import markdown_table, publish, report
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from inpaint.datasets import PhotoSet, open_photos
 from inpaint.devices import choose_device
 from inpaint.evaluation import EvaluationSet
 from inpaint.layers import push_pull
+from inpaint.networks import Network
 from inpaint.networks.probes import (
     PEAKED,
     Probe,
@@ -46,15 +47,18 @@ from inpaint.weights import WeightsError, find_model, load_weights
 SCALES = (4, 8, 16)
 
 
-class Membrane(nn.Module):
+class Membrane(Network):
     """The smooth fill that head starts begin from: nothing is learnt."""
+
+    def __init__(self) -> None:
+        super().__init__({}, stride=1)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """As networks do."""
         return push_pull(image, 1 - mask)
 
 
-def variants(network: nn.Module, kernels: Mapping[str, Tensor]) -> dict[str, Probe | None]:
+def variants(network: Network, kernels: Mapping[str, Tensor]) -> dict[str, Probe | None]:
     """Return the network with and without its parts, by the row's name; None where it has no such part."""
     return {
         "given only: the residual zero": without_residual(network),
@@ -66,11 +70,11 @@ def variants(network: nn.Module, kernels: Mapping[str, Tensor]) -> dict[str, Pro
     }
 
 
-def scores(network: nn.Module, halves: Sequence[Validator], progress: tqdm) -> dict[str, float | None]:
+def scores(network: Network, halves: Sequence[Validator], progress: tqdm) -> dict[str, float | None]:
     """Mean PSNR over the cases of both halves, by the row's name."""
     sums: dict[str, float | None] = {}
     for half, other in (halves, halves[::-1]):
-        for name, probe in variants(network, mean_kernels(network, other.batches())).items():
+        for name, probe in variants(network, mean_kernels(network, other.batches(network))).items():
             if probe is None:
                 sums[name] = None
                 continue
@@ -83,7 +87,7 @@ def scores(network: nn.Module, halves: Sequence[Validator], progress: tqdm) -> d
 
 
 def score_table(
-    network: nn.Module, halves: Mapping[str, Sequence[Validator]], membrane: Mapping[str, float], name: str
+    network: Network, halves: Mapping[str, Sequence[Validator]], membrane: Mapping[str, float], name: str
 ) -> str:
     """PSNR of the membrane and of the network's variants, a column for each recipe."""
     with tqdm(desc=name, unit="fill", disable=None) as progress:
@@ -96,7 +100,7 @@ def score_table(
     return markdown_table(["PSNR, dB", *(f"`{recipe}`" for recipe in halves)], rows)
 
 
-def level_table(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> str | None:
+def level_table(network: Network, batches: Iterator[tuple[Tensor, Tensor]]) -> str | None:
     """Return the kernels and merges of each level of the decoder; None for a network that has neither."""
     seen = inspect_decoder(network, batches)
     rows = []
@@ -166,7 +170,7 @@ def main() -> None:
     for name, network in networks.items():
         sections += [f"## {name}", score_table(network, halves, membrane, name)]
         recipe, both = next(iter(halves.items()))
-        table = level_table(network, (batch for half in both for batch in half.batches()))
+        table = level_table(network, (batch for half in both for batch in half.batches(network)))
         if table is not None:
             sections += [f"Kernels over the pixels that a level knows, and merges, with holes of `{recipe}`:"]
             sections += [table]
@@ -181,7 +185,7 @@ def main() -> None:
     publish(report("What parts of the networks are worth", facts, sections), arguments.output)
 
 
-def mean_psnr(network: nn.Module, halves: Sequence[Validator]) -> float:
+def mean_psnr(network: Network, halves: Sequence[Validator]) -> float:
     """Over the cases of both halves."""
     total = sum(half.score(network)["psnr"] * len(half.cases) for half in halves)
     return total / sum(len(half.cases) for half in halves)

@@ -123,7 +123,7 @@ def in_the_way(way: str, fill: Inpainter, chosen: str) -> Iterator[None]:
     fill.precision = chosen if way == "as it is" else "float32"
     with ExitStack() as stack:
         if way == "plain":
-            stack.enter_context(mock.patch.object(fused, "_compiled", lambda *tensors: False))
+            stack.enter_context(mock.patch.object(fused, "is_compiled", lambda *tensors: False))
         if way in ("plain", "fused") and hasattr(fill.network, "whole_octaves"):
             stack.enter_context(mock.patch.object(fill.network, "whole_octaves", True))
         yield

@@ -20,23 +20,20 @@ from pathlib import Path
 import torch
 from carafe import allocated
 from measurement import markdown_table, publish, report
-from torch import nn
 from torchvision.models import vgg16
 from tqdm import tqdm
 from training_step import random_batch
 
 from inpaint.backbones import FeatureBackbone
 from inpaint.losses import InpaintingLoss, LossWeights
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, Network, build_network
 from inpaint.ops import implementation
 from inpaint.training.optimization import MovingAverage
 
 LOSSES = {"pixel terms": LossWeights(perceptual=0, style=0), "all terms, VGG16": LossWeights()}
 
 
-def state_bytes(
-    network: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage
-) -> dict[str, int]:
+def state_bytes(network: Network, optimizer: torch.optim.Optimizer, average: MovingAverage) -> dict[str, int]:
     """Bytes of all that stays from step to step."""
 
     def total(tensors: list[torch.Tensor]) -> int:
@@ -54,7 +51,7 @@ def state_bytes(
 
 def measure(network_name: str, size: int, batch: int, weights: LossWeights) -> tuple[dict[str, int], int]:
     """Bytes that stay, by what they are, and the most that a step takes besides."""
-    network = build_network(PRESETS[network_name]).to(memory_format=torch.channels_last)
+    network = build_network(CONFIGS[network_name]).to(memory_format=torch.channels_last)
     backbone = FeatureBackbone(vgg16(weights=None).features, (4, 9, 16)) if weights.needs_backbone else None
     autocast: Callable[[], torch.autocast] = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
     loss_of = InpaintingLoss(weights, backbone, autocast)
@@ -81,7 +78,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--network", choices=PRESETS, default="pconv-unet", help="(default: %(default)s)")
+    parser.add_argument(
+        "--network", choices=CONFIGS, default="partial-conv-unet", help="(default: %(default)s)"
+    )
     parser.add_argument("--sizes", nargs="+", type=int, default=[256], help="pixels (default: 256)")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8], help="(default: 1 2 4 8)")
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the result here too")

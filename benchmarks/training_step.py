@@ -3,7 +3,7 @@
 
     python benchmarks/training_step.py
     python benchmarks/training_step.py --upsamplers carafe nearest --output benchmarks/results/training.md
-    python benchmarks/training_step.py --network pconv-unet --stages 128x8 --threads 1
+    python benchmarks/training_step.py --network partial-conv-unet --stages 128x8 --threads 1
     python benchmarks/training_step.py --stages 64x4 --precision fp32
     python benchmarks/training_step.py --device cuda --upsamplers carafe --stages 256x8 256x32
 
@@ -19,13 +19,13 @@ from pathlib import Path
 
 import torch
 from measurement import interleaved_medians, markdown_table, publish, report
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from inpaint.layers import UPSAMPLERS
 from inpaint.losses import InpaintingLoss, LossWeights
 from inpaint.masks import generator_for, parse_recipe
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, Network, build_network
 from inpaint.ops import implementation
 from inpaint.training.optimization import build_optimizer
 from inpaint.training.settings import TrainSettings
@@ -42,16 +42,16 @@ def random_batch(size: int, batch: int, device: str = "cpu") -> tuple[Tensor, Te
     return image.to(device), mask.to(device)
 
 
-def training_step(network: nn.Module, image: Tensor, mask: Tensor, autocast: bool) -> Callable[[], None]:
+def training_step(network: Network, image: Tensor, mask: Tensor, autocast: bool) -> Callable[[], None]:
     """One update of the network on this batch, as a function to call again and again."""
-    octaves = getattr(network, "gives_octaves", False)
+    octaves = network.gives_octaves
     loss_of = InpaintingLoss(LossWeights(perceptual=0, style=0, log_mse=0.4, coarser=0.5 if octaves else 0))
     kind = "muon" if octaves else "adamw"
     optimizer = build_optimizer(network, TrainSettings(data=("none",), output="none", optimizer=kind))
 
     def step() -> None:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=autocast):
-            known = image * (1 - mask)
+            known = network.blank(image, mask)
             prediction, *coarser = network(known, mask, True) if octaves else [network(known, mask)]
         loss, _ = loss_of(prediction, image, mask, coarser)
         optimizer.zero_grad(set_to_none=True)
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--network", choices=PRESETS, default="pyramid-unet", help="(default: %(default)s)")
+    parser.add_argument("--network", choices=CONFIGS, default="pyramid-unet", help="(default: %(default)s)")
     parser.add_argument("--upsamplers", nargs="+", choices=UPSAMPLERS, default=list(UPSAMPLERS))
     parser.add_argument(
         "--stages",
@@ -100,7 +100,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
 
     torch.manual_seed(0)
-    preset = PRESETS[arguments.network]
+    preset = CONFIGS[arguments.network]
     networks = {
         name: build_network({**preset, "upsampler": name}).to(arguments.device)
         for name in arguments.upsamplers

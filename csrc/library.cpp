@@ -1,4 +1,4 @@
-// Where the schemas are registered. Devices add their implementations (cpu/carafe.cpp, cuda/library.cu).
+// Where the schemas are registered. Devices add their implementations (cpu/register.cpp, cuda/register.cu).
 #include "operators.h"
 
 STABLE_TORCH_LIBRARY(inpaint, m) { inpaint::define_operators(m); }

@@ -8,7 +8,7 @@
 // in which a null pointer stands for what is not there or not wanted.
 #pragma once
 
-#include "carafe.h"
+#include "layout.h"
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -98,8 +98,8 @@ inline Normalizer parse_normalizer(const char* op, const std::string& name) {
   fail(op, ": normalizer must be 'softmax', 'sigmoid' or 'sigmoid_normalized', got '", name, "'");
 }
 
-// Results keep the memory format of the tensor they belong to. One rule, the same as in
-// inpaint/ops/registration.py: neighbouring channels neighbouring in memory means channels_last.
+// Results keep the memory format of the tensor they belong to. The rule stands here for C++ and in
+// inpaint/ops/memory_format.py for Python: channels_last if neighbouring channels are neighbours in memory.
 inline bool is_channels_last(const Tensor& tensor) {
   return tensor.size(1) > 1 && tensor.size(2) * tensor.size(3) > 1 && tensor.stride(1) == 1;
 }

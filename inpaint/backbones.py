@@ -64,7 +64,7 @@ class FeatureBackbone(nn.Module):
 
 
 def _photo_like(side: int = 128) -> Tensor:
-    """A fixed picture `[1, 3, side, side]` in [0, 1] whose amplitudes fall as 1/frequency, like a photo's."""
+    """Return a fixed picture `[1, 3, side, side]` in [0, 1] with amplitudes of 1/frequency, as in photos."""
     generator = torch.Generator().manual_seed(0)
     spectrum = torch.fft.rfft2(torch.randn(4, side, side, generator=generator))
     frequency = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None])
@@ -111,11 +111,27 @@ class BackboneFile:
     minimum_side: int
 
 
-def find_backbone(choice: str) -> BackboneFile:
-    """The file that `choice` names: `vgg16`, `vgg16:FILE` or `squeezenet:FILE`.
+def check_backbone_name(choice: str) -> None:
+    """Check that a choice of a backbone names one that is known; its file is not looked for.
 
-    A bare name looks for torchvision's file in torch.hub's folder. Raises ValueError for an unknown name and
-    FileNotFoundError where there is no file, both naming the remedy.
+    Raises:
+        ValueError: it does not.
+    """
+    name = choice.partition(":")[0]
+    if name not in _BACKBONES:
+        raise ValueError(
+            f"unknown perceptual backbone {name!r}: choose one of {', '.join(sorted(_BACKBONES))}"
+        )
+
+
+def find_backbone(choice: str) -> BackboneFile:
+    """Find the file that `choice` names: `vgg16`, `vgg16:FILE` or `squeezenet:FILE`.
+
+    A bare name looks for torchvision's file in torch.hub's folder.
+
+    Raises:
+        ValueError: an unknown name.
+        FileNotFoundError: there is no file; the message says where to get it.
     """
     from torchvision import models  # heavy, and needed where features are compared alone
 
@@ -134,14 +150,17 @@ def find_backbone(choice: str) -> BackboneFile:
 
 
 def build_backbone(choice: str, *, every_stage: bool = False) -> FeatureBackbone:
-    """The perceptual backbone named by `choice`, see `find_backbone`.
+    """Build the perceptual backbone named by `choice`, see `find_backbone`.
 
     Its maps are those of the loss terms, or with `every_stage` those that LPIPS compares, from the first to
     the last stage and at the network's own scale: 5 of VGG16, 7 of SqueezeNet.
 
     FILE holds weights in torchvision's key names (`features.0.weight`, ...; the classifier may be missing),
-    as `.safetensors`, or as a `.pth` read with `weights_only=True`; nothing is downloaded. Raises what
-    `find_backbone` raises, and ValueError for unfit weights.
+    as `.safetensors`, or as a `.pth` read with `weights_only=True`; nothing is downloaded.
+
+    Raises:
+        ValueError: an unknown name, or weights that do not fit.
+        FileNotFoundError: there is no file.
     """
     from torchvision import models
 
@@ -167,12 +186,8 @@ def build_backbone(choice: str, *, every_stage: bool = False) -> FeatureBackbone
 
 
 def _kind(choice: str) -> _BackboneKind:
-    name = choice.partition(":")[0]
-    if name not in _BACKBONES:
-        raise ValueError(
-            f"unknown perceptual backbone {name!r}: choose one of {', '.join(sorted(_BACKBONES))}"
-        )
-    return _BACKBONES[name]
+    check_backbone_name(choice)
+    return _BACKBONES[choice.partition(":")[0]]
 
 
 def _hub_checkpoints() -> Path:

@@ -1,7 +1,7 @@
 """Network weights as safetensors files, and where released models live.
 
-A weights file is self-contained: its metadata holds, as JSON under ``config``, what
-:func:`inpaint.networks.build_network` needs to rebuild the network. Nothing is ever unpickled.
+A weights file is self-contained: its metadata holds, as JSON under `config`, what
+`inpaint.networks.build_network` needs to rebuild the network. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inpaint.files import write_atomically
+
+if TYPE_CHECKING:
+    from inpaint.networks import Network
 
 WEIGHTS_FILE = "model.safetensors"
 """The name of the weights file in a model's folder or hub repository."""
@@ -39,11 +42,11 @@ class ModelInfo:
     """A released model, as `models/index.json` lists it.
 
     Attributes:
-        name: what :meth:`inpaint.Inpainter.from_pretrained` takes.
+        name: what `inpaint.Inpainter.from_pretrained` takes.
         folder: where its weights file and its card lie.
         description: one sentence for people.
         parameters: number of weights.
-        scores: measured figures by name, such as ``{"psnr": 24.6}``.
+        scores: measured figures by name, such as `{"psnr": 24.6}`.
     """
 
     name: str
@@ -54,7 +57,7 @@ class ModelInfo:
 
 
 def save_weights(
-    network: nn.Module,
+    network: Network,
     path: Path | str,
     *,
     dtype: torch.dtype = torch.float16,
@@ -64,11 +67,12 @@ def save_weights(
 
     Args:
         network: has `config`, a JSON-able dict that `build_network` accepts.
-        path: the file to write, usually ``.../model.safetensors``.
+        path: the file to write, usually `.../model.safetensors`.
         dtype: how floating-point tensors are stored; others keep their type.
         metadata: more text to store beside the config.
 
-    Raises :class:`WeightsError` if a weight is not finite or does not fit `dtype`.
+    Raises:
+        WeightsError: a weight is not finite or does not fit `dtype`.
     """
     path = Path(path)
     tensors = {}
@@ -80,18 +84,21 @@ def save_weights(
             raise WeightsError(f"{path}: {name} holds NaN or infinity; save an earlier checkpoint instead")
         # Safetensors knows no strides, so channels_last weights are written in their plain order.
         tensors[name] = stored.contiguous()
-    config = json.dumps(dict(network.config))  # type: ignore[arg-type]
+    config = json.dumps(network.config)
     texts = {**(metadata or {}), "config": config, "sha256": tensors_digest(tensors, config), "format": "pt"}
     write_atomically(path, safetensors.torch.save(tensors, texts))
 
 
-def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn.Module, dict[str, str]]:
+def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[Network, dict[str, str]]:
     """Rebuild the network of a weights file.
 
-    Returns the network, float32, in evaluation mode, on `device`, and the file's metadata.
-    Raises :class:`WeightsError` for a file that is missing, is not safetensors, has no usable config, whose
-    tensors do not fit the network that its config describes, or are not those that were written. Files from
-    before there was a digest are taken without.
+    Returns:
+        The network, float32, in evaluation mode, on `device`, and the file's metadata.
+
+    Raises:
+        WeightsError: the file is missing, is not safetensors, has no usable config, or its tensors do not fit
+            the network that the config describes, or are not those that were written. Files from before there
+            was a digest are read without that check.
     """
     # Here, so that a program that only lists models does not load the networks.
     from inpaint.networks import build_network
@@ -124,7 +131,7 @@ def _read_config(text: str) -> Any:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 of names, types, shapes and bytes of contiguous CPU tensors, and of a text."""
+    """Return the SHA-256 of names, types, shapes and bytes of contiguous CPU tensors, and of a text."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -137,7 +144,11 @@ def _as_used(tensor: Tensor) -> Tensor:
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
-    """The texts stored beside the weights; :class:`WeightsError` for a file that is missing or not whole."""
+    """Return the texts stored beside the weights.
+
+    Raises:
+        WeightsError: the file is missing or not whole.
+    """
     with _opened(Path(path)) as file:
         return dict(file.metadata() or {})
 
@@ -186,10 +197,11 @@ def find_model(name: Path | str) -> Path:
     """Find the weights file of a model.
 
     Args:
-        name: in this order, an installed model's name, a folder that holds ``model.safetensors``, such a file
-            itself, or a hub id ``organisation/model`` (downloaded once, then taken from the local cache).
+        name: in this order, an installed model's name, a folder that holds `model.safetensors`, such a file
+            itself, or a hub id `organisation/model` (downloaded once, then taken from the local cache).
 
-    Raises :class:`WeightsError`, naming the installed models, where there is none.
+    Raises:
+        WeightsError: there is none; the message names the installed models.
     """
     models = {model.name: model for model in installed_models()}
     if str(name) in models:

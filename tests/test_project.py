@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import platform
 import re
 import socket
 import subprocess
@@ -19,7 +18,7 @@ import torch
 
 import inpaint
 from inpaint import ops
-from inpaint.ops import library
+from inpaint.ops import cpu
 from inpaint.weights import find_model, installed_models, save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,16 +106,15 @@ def test_a_wheel_with_libraries_needs_no_compiler(tmp_path: Path) -> None:
     file = build_wheel(source, target, INPAINT_WHEEL_LIBRARIES="1", TORCH_CUDA_ARCH_LIST="")
     assert re.search(r"-py3-none-(?!any)\w+\.whl$", file.name)
     zipfile.ZipFile(file).extractall(installed)
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
     names = {path.name for path in (installed / "inpaint" / "_lib").iterdir()}
-    assert names == {library.cpu_name(level) for level in (library.INSTRUCTIONS if x86 else ["DEFAULT"])}
+    assert names == {cpu.name(level) for level in cpu.levels()}
     code = """
 import torch
-from inpaint.ops import carafe_fused, implementation, library, reference
-assert implementation() == "compiled" and not library.has_compiler()
+from inpaint.ops import build, carafe_fused, implementation, reference
+assert implementation() == "compiled" and not build.has_compiler()
 x, logits = torch.randn(1, 20, 6, 7), torch.randn(1, 100, 6, 7)
 torch.testing.assert_close(carafe_fused(x, logits), reference.carafe_fused(x, logits))
-print(library.__file__)
+print(build.__file__)
 """
     for capability in ("default", "avx2", "avx512"):
         result = run_python(
@@ -195,9 +193,9 @@ def test_installed_package_finds_models_and_sources(wheel: zipfile.ZipFile, tmp_
 import sys
 # The checkout's editable install must not answer for what is missing here.
 sys.meta_path = [finder for finder in sys.meta_path if "Editable" not in getattr(finder, "__name__", "")]
-import inpaint, inpaint.ops.library, inpaint.weights
+import inpaint, inpaint.ops.build, inpaint.weights
 print(inpaint.__file__)
-print(inpaint.ops.library.sources_folder())
+print(inpaint.ops.build.sources_folder())
 print([model.name for model in inpaint.weights.installed_models()])
 print(inpaint.weights.find_model("wheel-test"))
 """

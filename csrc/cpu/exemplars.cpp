@@ -19,7 +19,7 @@ namespace {
 
 constexpr int32_t kNone = -1;
 constexpr int32_t kWorst = std::numeric_limits<int32_t>::max();
-constexpr int64_t kGrain = 256; // positions below which another thread is not worth its start
+constexpr int64_t kGrain = 256; // positions: for fewer, another thread costs more than it saves
 constexpr int64_t kMostRadius = 15;
 // Bytes of a patch: the sum of so many squared differences is below 2^30, the cost that forbids a source.
 constexpr int64_t kMostBytes = (int64_t{1} << 30) / (255 * 255);

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kBandRows = 48;
 constexpr int64_t kGrain = 32768; // pixels below which another thread is not worth its start
 constexpr int64_t kGap = 16;      // known pixels between two holes that are cheaper visited than skipped
-constexpr double kSpectralRadius = 0.98; // the twin's, in inpaint/ops/membrane.py
+constexpr double kSpectralRadius = 0.98; // the same as in inpaint/ops/fused_reference.py
 
 struct Run {
   int64_t first, last; // columns, the end excluded

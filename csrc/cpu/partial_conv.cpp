@@ -22,8 +22,8 @@ using Floats = Vector<float>;
 using Numbers = Floats::type;
 constexpr int64_t kLanes = Floats::lanes;
 constexpr int64_t kMostChannels = 1024, kMostVectors = kMostChannels / kLanes;
-constexpr int64_t kGrain = 16384;    // numbers below which another thread is not worth its start
-constexpr float kLeastMass = 1e-30f; // the twin's, in inpaint/ops/partial_conv.py
+constexpr int64_t kGrain = 16384;    // numbers: for fewer, another thread costs more than it saves
+constexpr float kLeastMass = 1e-30f; // the same as in inpaint/ops/fused_reference.py
 
 typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
 typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));

@@ -5,7 +5,7 @@
 // pixel is unknown. So one inner loop serves every layout, type and border.
 #pragma once
 
-#include "../carafe.h"
+#include "../layout.h"
 #include "vector.h"
 
 #include <torch/headeronly/util/BFloat16.h>

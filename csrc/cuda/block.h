@@ -5,7 +5,7 @@
 // is converted on its way in and out.
 #pragma once
 
-#include "../carafe.h"
+#include "../layout.h"
 
 #include <cuda_runtime.h>
 #include <torch/headeronly/util/BFloat16.h>

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inpaint import __version__
+from inpaint.devices import check_device_name
 from inpaint.images import MAX_FILE_BYTES, MAX_PIXELS
 from inpaint.terminal import ArgumentParser
 
@@ -62,7 +63,13 @@ def build_parser() -> ArgumentParser:
         metavar="NAME",
         help="installed model, folder, weights file or hub id (default: %(default)s)",
     )
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    run.add_argument(
+        "--device",
+        type=device_name,
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:1 (default: %(default)s)",
+    )
     run.add_argument(
         "--detail",
         choices=DETAILS,
@@ -109,6 +116,14 @@ def build_parser() -> ArgumentParser:
     )
     commands.add_parser("models", help="list the installed models: name, size, scores")
     return parser
+
+
+def device_name(text: str) -> str:
+    """Parse the name of a device; whether it is here is found out later."""
+    try:
+        return check_device_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def millions(unit: str, example: int) -> Callable[[str], float]:

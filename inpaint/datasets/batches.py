@@ -102,8 +102,6 @@ class TrainingBatches:
         self._samples = range(rank * share, (rank + 1) * share)
         self._orders: dict[int, np.ndarray] = {}
         self._unreadable: set[int] = set()
-        # The network needs the cores, and photos are already spread over threads by `stream`.
-        cv2.setNumThreads(1)
 
     @property
     def broken(self) -> dict[str, str]:

@@ -21,12 +21,12 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from inpaint.devices import choose_device, prefers_bfloat16
 from inpaint.inference.detail import add_detail
 from inpaint.inference.plan import SURROUNDINGS, Box, Job, bounding_box, cells, plan, window_around
 from inpaint.inference.scales import bring_up, shrink, to_uint8
+from inpaint.networks import Network
 from inpaint.weights import find_model, load_weights
 
 Detail = Literal["photo", "none"]
@@ -43,9 +43,7 @@ class Inpainter:
     one Inpainter may serve several threads.
 
     Args:
-        network: takes image float [1, 3, H, W] in [0, 1] and mask [1, 1, H, W] (1 = hole), returns the whole
-            picture [1, 3, H, W]; H and W are multiples of its `stride`. It is moved to the device and put in
-            evaluation mode.
+        network: is moved to the device and put in evaluation mode.
         device: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
         detail: "photo" lays the photo's own texture over the network's fill (`inpaint.inference.detail`);
             "none" is the network's fill alone.
@@ -59,7 +57,7 @@ class Inpainter:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         device: str | torch.device = "auto",
         detail: Detail = "none",
         precision: str = "auto",
@@ -73,7 +71,6 @@ class Inpainter:
             precision = "bfloat16" if prefers_bfloat16(self.device) else "float32"
         self.precision = precision
         self.network = network.to(self.device).eval()
-        self.stride = int(getattr(network, "stride", 1))
         self.detail = detail
 
     @classmethod
@@ -250,7 +247,7 @@ class Inpainter:
                 tight = bounding_box(own_here)
                 hole = own_here[tight.slices]
                 target = tight.moved(box.top + rows.start, box.left + columns.start)
-                window = window_around(target, height, width, self.stride)
+                window = window_around(target, height, width, self.network.stride)
                 prediction = self._predict(image[window.slices], mask[window.slices])
                 seen = prediction[target.moved(-window.top, -window.left).slices][hole]
                 weights = np.outer(row_weights, column_weights)[tight.slices][hole]
@@ -263,21 +260,14 @@ class Inpainter:
         if mask.all():
             return np.full((*mask.shape, 3), 128, np.float32)
         height, width = mask.shape
-        # No network gets to see what was painted over.
-        known = torch.from_numpy(np.where(mask[..., None], image.dtype.type(0), image))
-        pixels = known.to(self.device).permute(2, 0, 1).float() / 255
-        holes = torch.from_numpy(mask.astype(np.float32)).to(self.device)
-        # Beyond the photo's edge nothing is known, which is what the mask says there.
-        padding = (0, -width % self.stride, 0, -height % self.stride)
-        pixels = nn.functional.pad(pixels, padding)[None]
-        holes = nn.functional.pad(holes, padding, value=1.0)[None, None]
+        pixels, holes = self.network.to_input(image, mask, self.device)
         lower = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         # Not inference_mode, in which autocast converts a weight again for every octave that it is used at.
         with torch.no_grad(), lower:
-            prediction = self.network(pixels, holes)[0, :, :height, :width].float()
+            prediction = self.network(pixels, holes)[:, :, :height, :width]
         if not bool(torch.isfinite(prediction).all()):
             raise RuntimeError("the network returned NaN or infinity; its weights are damaged, load others")
-        return prediction.clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()
+        return self.network.to_levels(prediction)[0]
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:

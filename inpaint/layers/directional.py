@@ -1,8 +1,8 @@
 """Straight continuations through the hole: for each pixel and line, what lies at the two ends of the hole.
 
 A smooth fill blurs an edge that crosses the hole; interpolation along the edge would not. Where the colours
-at the two ends of a line agree, the line probably follows something. Which line to believe is left to the
-network.
+at the two ends of a line agree, the line probably follows an edge or a stripe. Which line to use is left to
+the network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIKENESS = 0.1
 
 
 def directional_candidates(image: Tensor, valid: Tensor, fill: Tensor) -> tuple[Tensor, Tensor]:
-    """Interpolates linearly between the nearest known pixels on either side, along each of eight lines.
+    """Interpolate linearly between the nearest known pixels on either side, along each of eight lines.
 
     Args:
         image: [N, C, H, W] float32; what it holds where valid is 0 is never read into a product.
@@ -65,7 +65,7 @@ def directional_candidates(image: Tensor, valid: Tensor, fill: Tensor) -> tuple[
 
 
 def _steps_to_known(start: Tensor, down: int, right: int) -> Tensor:
-    """Steps against (down, right) from each pixel to the first known one; infinity if there is none.
+    """Count steps against (down, right) from each pixel to the first known one; infinity where none is.
 
     By doubling: what lies within 2ⁿ⁺¹ steps lies within 2ⁿ steps of here or of the pixel 2ⁿ steps away.
     """

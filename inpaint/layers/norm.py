@@ -11,9 +11,12 @@ from ..ops import channel_norm
 class ChannelNorm(nn.Module):
     """Layer normalisation over the channels of each pixel, without a shift: the zeros of the hole stay zeros.
 
-    Where a window holds one known pixel of k², partial convolution multiplies that pixel's noise by k²,
-    and the next layer by as much again. Those are the features that grow into the hole; this takes their
-    scale out.
+    Where a window has one known pixel of k², partial convolution multiplies that pixel by k², noise included,
+    and the next layer does so again. Features in the hole come from such windows; normalising each pixel
+    brings them back to one scale.
+
+    Args:
+        channels: of the features.
     """
 
     def __init__(self, channels: int) -> None:
@@ -21,5 +24,5 @@ class ChannelNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor, negative_slope: float = 1.0) -> Tensor:
-        """[N, C, H, W] to the same shape and memory format; with a slope, through a leaky rectifier, too."""
+        """Normalise [N, C, H, W], keeping its memory format; with a slope, apply a leaky rectifier, too."""
         return channel_norm(x, self.weight, negative_slope)

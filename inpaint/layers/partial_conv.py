@@ -12,28 +12,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import concatenate_known, renormalize
-from ..ops.fused import is_compiled
+from ..ops import concatenate_known, fused, renormalize
 
 
 class Hole(enum.Enum):
-    """What features hold where valid is below 1: how much work is left before they may enter a sum."""
+    """What a caller knows of the values that features have in the hole, which can save passes over them.
 
-    RAW = enum.auto()  # anything, NaN included
-    ZERO = enum.auto()  # 0 where valid is 0: what the layers here return
-    SCALED = enum.auto()  # features already are x·v: as ZERO, with binary valid
+    Attributes:
+        ARBITRARY: any values where valid is 0, NaN included; they are replaced by 0 first.
+        ZERO: 0 where valid is 0, as in all that the layers here return; x·v is a plain product.
+        SCALED: the features already are x·v, as those with ZERO are if valid is binary.
+    """
+
+    ARBITRARY = enum.auto()
+    ZERO = enum.auto()
+    SCALED = enum.auto()
 
 
 def scale_by_valid(features: Tensor, valid: Tensor, hole: Hole) -> Tensor:
-    """x·v in as few passes over the features as what is known of them allows."""
-    if hole is Hole.RAW:
+    """Return x·v, in as few passes over the features as what is known of them allows."""
+    if hole is Hole.ARBITRARY:
         return select_known(features, valid)
     return features * valid.to(features.dtype) if hole is Hole.ZERO else features
 
 
 def joined_by_valid(parts: Sequence[Tensor], valids: Sequence[Tensor], holes: Sequence[Hole]) -> Tensor:
-    """x·v of all parts side by side, [N, ΣC, H, W]."""
-    if is_compiled(*parts, *valids) and any(hole is not Hole.SCALED for hole in holes):
+    """Return x·v of all parts side by side, [N, ΣC, H, W]."""
+    if fused.is_compiled(*parts, *valids) and any(hole is not Hole.SCALED for hole in holes):
         return concatenate_known(
             parts, [None if hole is Hole.SCALED else v for v, hole in zip(valids, holes, strict=True)]
         )
@@ -42,7 +47,7 @@ def joined_by_valid(parts: Sequence[Tensor], valids: Sequence[Tensor], holes: Se
 
 
 def select_known(features: Tensor, valid: Tensor) -> Tensor:
-    """x·v, by selection where v = 0: what the hole holds, NaN included, is left out forward and backward."""
+    """Return x·v, by selection where v = 0: a value in the hole, even NaN, reaches no result or gradient."""
     return torch.where(valid > 0, features * valid.to(features.dtype), 0)
 
 
@@ -50,9 +55,29 @@ class PartialConv2d(nn.Module):
     """Partial convolution, equal to NVIDIA's layer on binary valid, single- and multi-channel.
 
     y = conv(x·v)·sum(1)/sum(v) + b where the window's sum(v) > 0, else 0; the sums run over the window and
-    the channels, and the image's border counts as unknown. Returned valid is the window's sum clipped to
-    [0, 1].
-    The state dict holds `weight` [out, in, k, k] and `bias` [out] only.
+    the channels, and pixels outside the image count as unknown. Returned valid is the window's sum clipped
+    to [0, 1]. The state dict holds `weight` [out, in, k, k] and `bias` [out] only.
+
+    Args:
+        in_channels: of the features, or of all together if several are given.
+        out_channels: of the result.
+        kernel_size: k.
+        stride: of the windows.
+        padding: pixels on each side, all unknown.
+        dilation: distance between the taps.
+        bias: whether to add one.
+
+    >>> features, valid = torch.randn(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
+    >>> valid[..., 2:6, 2:6] = 0
+    >>> layer = PartialConv2d(3, 16, kernel_size=3, padding=1)
+    >>> result, known = layer(features, valid)
+    >>> result.shape, known.shape
+    (torch.Size([1, 16, 8, 8]), torch.Size([1, 1, 8, 8]))
+
+    The hole of 4×4 pixels has shrunk to the 2×2 pixels whose windows hold no known pixel:
+
+    >>> int((known == 0).sum())
+    4
     """
 
     def __init__(
@@ -77,7 +102,7 @@ class PartialConv2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """He initialisation for the rectifiers that follow; bias 0."""
+        """Draw the weights by He's rule for leaky rectifiers, and set the bias to 0."""
         nn.init.kaiming_normal_(self.weight, a=0.2)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -86,9 +111,9 @@ class PartialConv2d(nn.Module):
         self,
         features: Tensor | Sequence[Tensor],
         valid: Tensor | Sequence[Tensor],
-        hole: Hole | Sequence[Hole] = Hole.RAW,
+        hole: Hole | Sequence[Hole] = Hole.ARBITRARY,
     ) -> tuple[Tensor, Tensor]:
-        """Convolves what is known.
+        """Convolve what is known.
 
         Args:
             features: [N, C, H, W], or several such tensors that are concatenated along the channels.
@@ -117,7 +142,7 @@ class PartialConv2d(nn.Module):
         return renormalize(sums, known_mass, full_mass, self.bias), known_mass.clamp(max=1)
 
     def _window_sum(self, mass: Tensor) -> Tensor:
-        """[N, 1, H, W] float32 -> the sum over each output pixel's window."""
+        """Return the sum of [N, 1, H, W] float32 over each output pixel's window."""
         with torch.autocast(mass.device.type, enabled=False):
             if self.dilation == 1 and self.padding <= self.kernel_size // 2:
                 return F.avg_pool2d(mass, self.kernel_size, self.stride, self.padding, divisor_override=1)
@@ -139,7 +164,7 @@ class PartialConv2d(nn.Module):
                 )
 
     def extra_repr(self) -> str:
-        """The numbers that were given."""
+        """Return the arguments of the constructor."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"padding={self.padding}, dilation={self.dilation}, bias={self.bias is not None}"
@@ -147,7 +172,7 @@ class PartialConv2d(nn.Module):
 
 
 def channel_mass(parts: Sequence[Tensor], valids: Sequence[Tensor]) -> Tensor:
-    """The sum of valid over the channels of a concatenation, [N, 1, H, W] float32."""
+    """Return the sum of valid over the channels of a concatenation, [N, 1, H, W] float32."""
     total: Tensor | None = None
     for x, v in zip(parts, valids, strict=True):
         mass = v.float() * x.shape[1] if v.shape[1] == 1 else v.float().sum(1, keepdim=True)

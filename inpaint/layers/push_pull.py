@@ -21,7 +21,7 @@ _SWEEPS = 12
 
 
 def push_pull(image: Tensor, valid: Tensor) -> Tensor:
-    """Fills unknown pixels smoothly; exact at known ones, and never beyond their range.
+    """Fill unknown pixels smoothly; exact at known ones, and never beyond their range.
 
     Args:
         image: [N, C, H, W]; what it holds where valid is 0 is never read into a product.
@@ -40,7 +40,7 @@ def push_pull(image: Tensor, valid: Tensor) -> Tensor:
 
 
 def known_averages(image: Tensor, valid: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The pull: what is known at full size, half of it, and so on down to one pixel.
+    """Average the known pixels at full size, half of it, and so on down to one pixel (the pull).
 
     Args:
         image: [N, C, H, W]; what it holds where valid is 0 is never read into a product.
@@ -62,15 +62,15 @@ def known_averages(image: Tensor, valid: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def halved(x: Tensor) -> Tensor:
-    """Means of 2×2 pixels, [N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉]; an odd last row or column is kept."""
+    """Return means of 2×2 pixels, [N, C, H, W] -> [N, C, ⌈H/2⌉, ⌈W/2⌉]; an odd last row or column is kept."""
     return F.avg_pool2d(x, 2, ceil_mode=True)
 
 
 def coarsest_fill(colour: Tensor, known: Tensor) -> Tensor:
-    """What the push begins with: the mean of all that is known, 0.5 where nothing is."""
+    """Return what the push begins with: the mean of all known pixels, 0.5 where there are none."""
     return torch.where(known > 0, colour, 0.5)
 
 
 def raised(fill: Tensor, colour: Tensor, known: Tensor, sweeps: int = _SWEEPS) -> Tensor:
-    """One push: bring a fill up to the next size of `known_averages`, and relax it towards the membrane."""
+    """Bring a fill up to the next size of `known_averages`, and relax it towards the membrane (one push)."""
     return membrane_raised(fill, colour, known, sweeps)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import carafe_fused
+from ..ops.memory_format import memory_format_of
 from .partial_conv import Hole, PartialConv2d, renormalize, scale_by_valid
 
 
@@ -20,12 +21,12 @@ def _repeat(x: Tensor, scale: int) -> Tensor:
 
 
 class Upsampler(nn.Module):
-    """What all have in common: the hole's content is taken out before anything else looks at the features."""
+    """What all upsamplers have in common: values in the hole are set to 0 before anything else is done."""
 
     def forward(
-        self, features: Tensor, valid: Tensor | None = None, hole: Hole = Hole.RAW
+        self, features: Tensor, valid: Tensor | None = None, hole: Hole = Hole.ARBITRARY
     ) -> tuple[Tensor, Tensor | None]:
-        """Upsamples features, and valid with them.
+        """Upsample features, and valid with them.
 
         Args:
             features: [N, C, H, W].
@@ -37,16 +38,16 @@ class Upsampler(nn.Module):
         """
         if valid is None:
             return self.upsample(features), None
-        if hole is Hole.RAW:
+        if hole is Hole.ARBITRARY:
             features = torch.where(valid > 0, features, 0)
         return self.upsample_known(features, valid)
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form."""
+        """Upsample features that are all known."""
         raise NotImplementedError
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form; features are 0 where valid is 0."""
+        """Upsample features that are 0 where valid is 0, and valid with them."""
         raise NotImplementedError
 
 
@@ -57,6 +58,24 @@ class CarafeUpsample(Upsampler):
     1×1 `channel_compressor` to C_m channels, a `content_encoder` to k_up²·σ² logits, softmax, reassembly.
     Given valid, features are set to 0 where valid is 0 before kernels are predicted, and the masked
     reassembly carries valid.
+
+    Args:
+        channels: of the features.
+        scale: σ.
+        compressed_channels: C_m, of the features that kernels are predicted from.
+        encoder_kernel: of the convolution that predicts them.
+        up_kernel: k_up, of the reassembly.
+        groups: of channels with kernels of their own; divides `channels`.
+        normalizer: as for `inpaint.ops.carafe_fused`.
+
+    >>> upsample = CarafeUpsample(channels=32)
+    >>> features, valid = torch.randn(1, 32, 8, 8), torch.ones(1, 1, 8, 8)
+    >>> result, none = upsample(features)
+    >>> result.shape
+    torch.Size([1, 32, 16, 16])
+    >>> result, known = upsample(features, valid)
+    >>> known.shape
+    torch.Size([1, 1, 16, 16])
     """
 
     def __init__(
@@ -82,7 +101,10 @@ class CarafeUpsample(Upsampler):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The paper's: Xavier for the compressor, N(0, 0.001) for the encoder; kernels start almost flat."""
+        """Draw weights as the paper does, so that kernels start almost flat.
+
+        Xavier's for the compressor, N(0, 0.001) for the encoder; biases are 0.
+        """
         nn.init.xavier_uniform_(self.channel_compressor.weight)
         nn.init.normal_(self.content_encoder.weight, std=0.001)
         for conv in (self.channel_compressor, self.content_encoder):
@@ -93,8 +115,10 @@ class CarafeUpsample(Upsampler):
     def begin_as_bilinear(self, flat: float = 0.1) -> None:
         """Give the content encoder biases whose softmax is bilinear interpolation, mixed with a flat kernel.
 
-        Kernels that begin flat blur, and have to learn to point before what they carry is of use. `flat` is
-        the share of the flat kernel: without any, the other taps would start beyond a gradient's reach.
+        Training then starts from a sensible upsampler; flat kernels blur.
+
+        Args:
+            flat: the share of the flat kernel. With 0 the other taps would have no weight, and no gradient.
         """
         line = torch.zeros(self.scale, self.up_kernel)
         for place in range(self.scale):
@@ -108,11 +132,11 @@ class CarafeUpsample(Upsampler):
         self.content_encoder.bias.copy_(logits.flatten().repeat(self.groups))
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form."""
+        """Upsample features that are all known."""
         return carafe_fused(features, self._logits(features), *self._settings())  # type: ignore[return-value]
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form; features are 0 where valid is 0, so nothing in the hole leaks into the kernels."""
+        """Upsample known features and valid; no value in the hole reaches the kernels' prediction."""
         logits = self._logits(features)
         return carafe_fused(features, logits, *self._settings(), valid=valid)  # type: ignore[return-value]
 
@@ -123,7 +147,7 @@ class CarafeUpsample(Upsampler):
         return self.up_kernel, self.groups, self.scale, self.normalizer
 
     def extra_repr(self) -> str:
-        """The numbers that the two convolutions do not show."""
+        """Return the settings that the two convolutions do not show."""
         return f"scale={self.scale}, up_kernel={self.up_kernel}, groups={self.groups}, {self.normalizer}"
 
 
@@ -135,11 +159,11 @@ class NearestUpsample(Upsampler):
         self.scale = scale
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form."""
+        """Upsample features that are all known."""
         return _repeat(features, self.scale)
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form."""
+        """Upsample known features, and valid with them."""
         return _repeat(features, self.scale), _repeat(valid, self.scale)
 
 
@@ -151,11 +175,11 @@ class BilinearUpsample(Upsampler):
         self.scale = scale
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form; corners not aligned."""
+        """Upsample features that are all known; corners not aligned."""
         return F.interpolate(features, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form."""
+        """Upsample known features, and valid with them."""
         share = self.upsample(valid.float())
         return renormalize(self.upsample(scale_by_valid(features, valid, Hole.ZERO)), share, 1.0, None), share
 
@@ -171,11 +195,11 @@ class _InterpolateConv(Upsampler):
         self.conv = PartialConv2d(channels, channels, 3, padding=1)
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form."""
+        """Upsample features that are all known."""
         return F.conv2d(self.interpolate.upsample(features), self.conv.weight, self.conv.bias, padding=1)
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form."""
+        """Upsample known features, and valid with them."""
         return self.conv(*self.interpolate.upsample_known(features, valid), hole=Hole.ZERO)
 
 
@@ -208,11 +232,11 @@ class DeconvUpsample(Upsampler):
         return self.conv.bias
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form."""
+        """Upsample features that are all known."""
         return self._crop(self.conv(features), features)
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form: renormalised by how much of the 2×2 is known; the border counts as unknown."""
+        """Upsample known features, renormalised by how much of the 2×2 is known; the border is unknown."""
         known = scale_by_valid(features, valid, Hole.ZERO)
         sums = self._crop(F.conv_transpose2d(known, self.conv.weight, stride=self.scale), features)
         with torch.autocast(valid.device.type, enabled=False):
@@ -221,7 +245,7 @@ class DeconvUpsample(Upsampler):
         return renormalize(sums, mass, 4.0, self._bias), mass.clamp(max=1)
 
     def _crop(self, x: Tensor, source: Tensor) -> Tensor:
-        """The full transposed convolution has (H + 1)·σ rows: without σ/2 of them at either end."""
+        """Cut σ/2 rows and columns off each side: a full transposed convolution has (H + 1)·σ rows."""
         first = self.scale // 2
         height, width = source.shape[2] * self.scale, source.shape[3] * self.scale
         return x[:, :, first : first + height, first : first + width]
@@ -236,11 +260,11 @@ class PixelShuffleUpsample(Upsampler):
         self.conv = PartialConv2d(channels, channels * scale**2, 3, padding=1)
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form."""
+        """Upsample features that are all known."""
         return F.pixel_shuffle(F.conv2d(features, self.conv.weight, self.conv.bias, padding=1), self.scale)
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form."""
+        """Upsample known features, and valid with them."""
         many, valid = self.conv(features, valid, hole=Hole.ZERO)
         return F.pixel_shuffle(many, self.scale), _repeat(valid, self.scale)
 
@@ -268,11 +292,11 @@ class DySampleUpsample(Upsampler):
         return self.offset.bias
 
     def upsample(self, features: Tensor) -> Tensor:
-        """The plain form; beyond the border lies what is at it."""
+        """Upsample features that are all known; samples beyond the border take its values."""
         return self._joined(self._sample(self._split(features), self._points(features)), features)
 
     def upsample_known(self, features: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The masked form."""
+        """Upsample known features, and valid with them."""
         n = features.shape[0]
         points = self._points(features)
         known = self._split(scale_by_valid(features, valid, Hole.ZERO))
@@ -282,7 +306,7 @@ class DySampleUpsample(Upsampler):
         return self._joined(output, features), share.detach().unflatten(0, (n, self.groups)).mean(1)
 
     def _points(self, features: Tensor) -> Tensor:
-        """Where to sample, [N·G, σH, σW, 2] in the coordinates of grid_sample; x before y."""
+        """Return where to sample, [N·G, σH, σW, 2] in the coordinates of grid_sample; x before y."""
         h, w = features.shape[-2:]
         moved = F.pixel_shuffle(self.offset(features).float(), self.scale) * 0.25
         moved = moved.unflatten(1, (2, self.groups)).permute(0, 2, 3, 4, 1).flatten(0, 1)  # [N·G, σH, σW, 2]
@@ -303,10 +327,7 @@ class DySampleUpsample(Upsampler):
     def _joined(self, output: Tensor, features: Tensor) -> Tensor:
         n, c, h, w = features.shape
         joined = output.reshape(n, c, h * self.scale, w * self.scale).to(features.dtype)
-        channels_last = c > 1 and features.stride(1) == 1
-        return joined.contiguous(
-            memory_format=torch.channels_last if channels_last else torch.contiguous_format
-        )
+        return joined.contiguous(memory_format=memory_format_of(features))
 
 
 UPSAMPLERS: dict[str, Callable[..., Upsampler]] = {
@@ -324,12 +345,24 @@ UPSAMPLERS: dict[str, Callable[..., Upsampler]] = {
 
 
 def build_upsampler(name: str, channels: int, scale: int = 2, compressed_channels: int = 64) -> Upsampler:
-    """An upsampler by name; `forward(features, valid=None) -> (features, valid)`.
+    """Return a new upsampler by name; `forward(features, valid=None) -> (features, valid)`.
 
-    `compressed_channels` is CARAFE's C_m, of which the others have no use.
+    Args:
+        name: one of `UPSAMPLERS`.
+        channels: of the features.
+        scale: σ.
+        compressed_channels: C_m of CARAFE; the others do not use it.
 
     Raises:
         ValueError: the name is none of `UPSAMPLERS`.
+
+    >>> result, _ = build_upsampler("bilinear", channels=8)(torch.zeros(1, 8, 5, 5))
+    >>> result.shape
+    torch.Size([1, 8, 10, 10])
+    >>> build_upsampler("cubic", channels=8)
+    Traceback (most recent call last):
+    ValueError: unknown upsampler 'cubic'; choose one of carafe, carafe_sigmoid, carafe_sigmoid_normalized, \
+nearest, bilinear, nearest_conv, bilinear_conv, deconv, pixel_shuffle, dysample
     """
     if name not in UPSAMPLERS:
         raise ValueError(f"unknown upsampler {name!r}; choose one of {', '.join(UPSAMPLERS)}")

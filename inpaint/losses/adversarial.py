@@ -11,19 +11,21 @@ OBJECTIVES = ("hinge", "bce")
 
 
 def generator_loss(filled: Tensor, objective: str) -> Tensor:
-    """What a network pays for filled pictures with these logits, of any shape; the higher, the more real."""
+    """Return a network's loss for filled pictures with these logits, of any shape; higher is more real."""
     return -filled.mean() if objective == "hinge" else F.softplus(-filled).mean()
 
 
 def discriminator_loss(real: Tensor, filled: Tensor, objective: str) -> Tensor:
-    """What a discriminator pays for its logits of untouched and of filled pictures."""
+    """Return a discriminator's loss for its logits of untouched and of filled pictures."""
     if objective == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + filled).mean()
     return F.softplus(-real).mean() + F.softplus(filled).mean()
 
 
 def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
-    """R1: the mean squared norm of the logits' gradient at untouched pictures (Mescheder et al., ICML 2018).
+    """Return R1, the mean squared norm of the logits' gradient at untouched pictures.
+
+    It is from Mescheder et al., Which training methods for GANs do actually converge?, ICML 2018.
 
     `logits` [N, ...] come from `image` [N, 3, H, W], which requires a gradient; of several logits of one
     picture the mean is taken. The result can be differentiated again.

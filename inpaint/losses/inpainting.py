@@ -64,8 +64,15 @@ class InpaintingLoss(nn.Module):
     `forward(prediction, image, mask, coarser)` takes `[N, 3, H, W]`, `[N, 3, H, W]` and `[N, 1, H, W]`, and
     the predictions of coarser octaves, sizes halved upwards, which are compared with the reduced image. It
     returns the scalar to minimise and a dict of the unweighted terms (detached scalars on the same device, no
-    synchronisation). `autocast` makes the context in which the backbone runs; the rest is float32. Raises
-    ValueError when a weighted term needs a backbone and there is none.
+    synchronisation).
+
+    Args:
+        weights: of the terms.
+        backbone: for the perceptual and style terms.
+        autocast: makes the context in which the backbone runs; the rest is float32.
+
+    Raises:
+        ValueError: a term with a weight needs a backbone, and there is none.
     """
 
     def __init__(
@@ -86,7 +93,7 @@ class InpaintingLoss(nn.Module):
     def forward(
         self, prediction: Tensor, image: Tensor, mask: Tensor, coarser: Sequence[Tensor] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch and its unweighted terms; see the class."""
+        """Return the loss of a batch and its unweighted terms; see the class."""
         prediction, image, mask = prediction.float(), image.float(), mask.float()
         weights = self.weights
         filled = composite(prediction, image, mask)
@@ -109,7 +116,10 @@ class InpaintingLoss(nn.Module):
         return loss, {name: term.detach() for name, term in terms.items()}
 
     def _coarser_octaves(self, predictions: Sequence[Tensor], image: Tensor, mask: Tensor) -> Tensor:
-        """The sum over the octaves. What can be known of a wide hole is told apart only when it is small."""
+        """Return the sum over the octaves.
+
+        Wide holes can be filled well at coarse octaves alone, where they are small.
+        """
         total = image.new_zeros(())
         for prediction in predictions:
             image, mask = halved(image), halved(mask)

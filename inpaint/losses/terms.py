@@ -22,7 +22,7 @@ LOG_MSE_EPSILON = (1 / 255) ** 2
 
 
 def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
-    """The prediction inside the hole and the image outside, `[N, 3, H, W]`."""
+    """Return the prediction inside the hole and the image outside, `[N, 3, H, W]`."""
     return mask * prediction + (1 - mask) * image
 
 

@@ -1,28 +1,22 @@
-"""Networks, one file per figure in the papers, and the builders.
+"""Networks, one file per figure in the papers.
 
-A network takes `(image in [0, 1], mask)` and returns the whole predicted picture; it has `config`, a
-JSON-able dict from which `build_network` rebuilds it, and `stride`, of which height and width must be
-multiples.
+A `Network` takes `(image in [0, 1], mask)` and returns the whole predicted picture. `CONFIGS` names some of
+their configurations, and `build_network` makes a network of one.
 """
 
-from __future__ import annotations
-
-import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from torch import nn
-
+from .base import Network
+from .building import CONFIGS, build_network
 from .discriminators import GlobalLocalDiscriminator, PatchDiscriminator
 from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
 from .pyramid_unet import PyramidUNet, PyramidUNetConfig
 
 __all__ = [
-    "PRESETS",
+    "CONFIGS",
     "GlobalLocal",
     "GlobalLocalConfig",
     "GlobalLocalDiscriminator",
+    "Network",
     "PartialConvUNet",
     "PartialConvUNetConfig",
     "PatchDiscriminator",
@@ -30,80 +24,3 @@ __all__ = [
     "PyramidUNetConfig",
     "build_network",
 ]
-
-_NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
-    "GlobalLocal": (GlobalLocal, GlobalLocalConfig),
-    "PartialConvUNet": (PartialConvUNet, PartialConvUNetConfig),
-    "PyramidUNet": (PyramidUNet, PyramidUNetConfig),
-}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # What is released: one small Partial Conv U-Net for all octaves of a picture.
-    "pyramid-unet": {"network": "PyramidUNet"},
-    # One Partial Conv U-Net with a head start: a membrane and straight continuations.
-    "pconv-unet": {"network": "PartialConvUNet"},
-    # Liu et al.'s layers: seven halvings at 512 channels, batch normalisation, no blocks, the picture itself.
-    "pconv-unet-paper": {
-        "network": "PartialConvUNet",
-        "widths": (64, 128, 256, 512, 512, 512, 512),
-        "head_width": 0,
-        "compressed_share": 1.0,
-        "encoder_blocks": (0,),
-        "decoder_blocks": (0,),
-        "norm": "batch",
-        "head_start": False,
-    },
-    # Global&Local with CARAFE and the head start, without statistics of the batch: for small batches.
-    "global-local": {"network": "GlobalLocal", "norm": "channel", "head_start": True},
-    # Iizuka et al.'s layers, with their two deconvolutions.
-    "global-local-paper": {"network": "GlobalLocal", "upsampler": "deconv"},
-}
-
-
-def build_network(config: Mapping[str, Any]) -> nn.Module:
-    """A network from `{"network": name, **settings}`, with fresh weights.
-
-    Raises:
-        ValueError: an unknown network or setting; the message lists the known ones.
-    """
-    settings = dict(config)
-    name = settings.pop("network", None)
-    if name not in _NETWORKS:
-        raise ValueError(f"unknown network {name!r}; choose one of {', '.join(_NETWORKS)}")
-    network, config_class = _NETWORKS[name]
-    _check_bounds(name, settings)
-    known = {field.name for field in dataclasses.fields(config_class)}
-    if unknown := sorted(set(settings) - known):
-        raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return network(config_class(**{key: _as_tuples(value) for key, value in settings.items()}))
-
-
-# No network that anybody trains comes near; a file that asks for more is refused before anything is built.
-_LARGEST_NUMBER = 8192
-_LONGEST_LIST = 64
-_MOST_BLOCKS = 64
-
-
-def _check_bounds(name: str, settings: Mapping[str, Any]) -> None:
-    """Raise ValueError for numbers that are not finite or absurdly large, and for lists of absurd length."""
-    for key, value in settings.items():
-        numbers = list(_numbers(value))
-        if len(numbers) > _LONGEST_LIST:
-            raise ValueError(f"{name}: {key} has more than {_LONGEST_LIST} entries")
-        largest = _MOST_BLOCKS if key.endswith("_blocks") else _LARGEST_NUMBER
-        for number in numbers:
-            if not abs(number) <= largest:  # so that NaN is refused, too
-                raise ValueError(f"{name}: {key} must hold numbers up to {largest}, got {number}")
-
-
-def _numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, list | tuple):
-        for entry in value:
-            yield from _numbers(entry)
-    elif isinstance(value, int | float):
-        yield value
-
-
-def _as_tuples(value: Any) -> Any:
-    """JSON's lists as tuples, at any depth."""
-    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value

@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import ChannelNorm, build_upsampler, push_pull
-from .inputs import check_inputs
+from .base import Network
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,17 @@ class GlobalLocalConfig:
     head_start: bool = False
 
 
-class GlobalLocal(nn.Module):
+class GlobalLocal(Network):
     """Convolutions down to a quarter of the size, dilated ones there, two upsamplings back.
 
     It knows of the hole by a fourth channel; what the hole of the input holds influences nothing. Its name
     comes from the two discriminators that it is trained against, `GlobalLocalDiscriminator`.
     """
 
-    stride = 4
-
     def __init__(self, config: GlobalLocalConfig | None = None) -> None:
-        super().__init__()
-        self.settings = config or GlobalLocalConfig()
+        settings = config or GlobalLocalConfig()
+        super().__init__({"network": "GlobalLocal", **dataclasses.asdict(settings)}, stride=4)
+        self.settings = settings
         if self.settings.width < 2 or self.settings.compressed_channels < 1:
             raise ValueError(
                 "GlobalLocal: width must be at least 2 and compressed_channels positive, got "
@@ -85,13 +83,8 @@ class GlobalLocal(nn.Module):
             nn.init.zeros_(self.to_image.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """JSON-able; `inpaint.networks.build_network(config)` rebuilds the network."""
-        return {"network": "GlobalLocal", **dataclasses.asdict(self.settings)}
-
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Predicts the whole picture; compositing is the caller's.
+        """Predict the whole picture; compositing is the caller's.
 
         Args:
             image: [N, 3, H, W] in [0, 1]; H and W multiples of `stride`; what the hole holds is never used.
@@ -103,7 +96,7 @@ class GlobalLocal(nn.Module):
         Raises:
             ValueError: shapes do not fit.
         """
-        check_inputs("GlobalLocal", image, mask, self.stride)
+        self.check_inputs(image, mask)
         mask = mask.float()
         fill = push_pull(image, 1 - mask) if self.settings.head_start else torch.where(mask > 0, 0.5, image)
         x = torch.cat([2 * fill - 1, mask], dim=1).contiguous(memory_format=torch.channels_last)
@@ -121,7 +114,7 @@ class GlobalLocal(nn.Module):
         return nn.Sequential(_he(conv), _NORMS[self.settings.norm](width), nn.ReLU(inplace=True))
 
     def _upsampler(self, channels: int, width: int) -> tuple[nn.Module, int]:
-        """The upsampling of `channels`, and how many come out of it: `width` or as many as went in."""
+        """Return the upsampling of `channels`, and how many come out of it: `width` or as many as went in."""
         if self.settings.upsampler == "deconv":
             deconv = nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1)
             return nn.Sequential(_he(deconv), _NORMS[self.settings.norm](width), nn.ReLU(inplace=True)), width
@@ -141,7 +134,10 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def _he(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
-    """He's bound for the rectifier that follows; of a deconvolution's taps an output pixel sees a quarter."""
+    """Initialise by He's rule for the rectifier that follows, and return the layer.
+
+    Of a deconvolution's taps an output pixel sees a quarter.
+    """
     fan_in = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
     if isinstance(conv, nn.ConvTranspose2d):
         fan_in //= conv.stride[0] * conv.stride[1]

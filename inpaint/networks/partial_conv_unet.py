@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from ..layers import (
     directional_candidates,
     push_pull,
 )
-from .inputs import check_inputs
+from .base import Network
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PartialConvUNetConfig:
     head_start: bool = True
 
 
-class PartialConvUNet(nn.Module):
+class PartialConvUNet(Network):
     """Encoder of partial convolutions; decoder that upsamples features and valid, joins the skip, convolves.
 
     Both features and valid go through the upsampler: with CARAFE, valid is carried by the reassembly kernels.
@@ -67,12 +66,13 @@ class PartialConvUNet(nn.Module):
     """
 
     def __init__(self, config: PartialConvUNetConfig | None = None) -> None:
-        super().__init__()
-        self.settings = config or PartialConvUNetConfig()
-        _check(self.settings)
-        widths, norm = self.settings.widths, self.settings.norm
+        settings = config or PartialConvUNetConfig()
+        _check(settings)
+        widths, norm = settings.widths, settings.norm
+        stride = 2 ** len(widths)
+        super().__init__({"network": "PartialConvUNet", **dataclasses.asdict(settings)}, stride)
+        self.settings = settings
         slope = 0.0 if norm == "batch" else 0.2  # the paper's encoder has plain rectifiers
-        self.stride = 2 ** len(widths)
 
         self.encoder = nn.ModuleList()
         channels = 3
@@ -104,13 +104,8 @@ class PartialConvUNet(nn.Module):
             nn.init.normal_(last.weight, std=1e-2)
         self.to(memory_format=torch.channels_last)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """JSON-able; `inpaint.networks.build_network(config)` rebuilds the network."""
-        return {"network": "PartialConvUNet", **dataclasses.asdict(self.settings)}
-
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Predicts the whole picture; compositing is the caller's.
+        """Predict the whole picture; compositing is the caller's.
 
         Args:
             image: [N, 3, H, W] in [0, 1]; H and W multiples of `stride`; what the hole holds is never used.
@@ -122,7 +117,7 @@ class PartialConvUNet(nn.Module):
         Raises:
             ValueError: shapes do not fit.
         """
-        check_inputs("PartialConvUNet", image, mask, self.stride)
+        self.check_inputs(image, mask)
         valid = 1 - mask.float()
         image = torch.where(valid > 0, image, 0).contiguous(memory_format=torch.channels_last)
 
@@ -146,7 +141,7 @@ class PartialConvUNet(nn.Module):
     def _picture(
         self, x: Tensor, v: Tensor, skips: Sequence[Tensor], skip_valids: Sequence[Tensor]
     ) -> Tensor:
-        """The last level: [N, 3, H, W] float32, in [-1, 1] where it is learnt."""
+        """Return what the last level makes: [N, 3, H, W] float32, in [-1, 1] where it is learnt."""
         x, v = self.head(x, v, skips, skip_valids)
         return (x if self.to_image is None else self.to_image(x, v, Hole.ZERO)[0]).float()
 
@@ -180,7 +175,7 @@ def _is_count(number: int) -> bool:
 
 
 def _at(numbers: Sequence[int], level: int) -> int:
-    """The number of a level; the last one is repeated."""
+    """Return the number of a level; the last one is repeated."""
     return numbers[min(level, len(numbers) - 1)]
 
 
@@ -260,7 +255,7 @@ class _LineChoice(nn.Module):
         self.offset = nn.Parameter(torch.tensor(-2.5))
 
     def forward(self, x: Tensor, v: Tensor, image: Tensor, valid: Tensor, fill: Tensor) -> Tensor:
-        """x and v are the decoder's; returns what to add to fill, [N, 3, H, W] float32, 0 at known pixels."""
+        """Return what to add to fill, [N, 3, H, W] float32, 0 at known pixels; x and v are the decoder's."""
         known = F.avg_pool2d(valid, 2, divisor_override=1)
         half = F.avg_pool2d(torch.where(valid > 0, image, 0), 2, divisor_override=1) / known.clamp(min=1)
         offsets, features = directional_candidates(half, known, F.avg_pool2d(fill, 2))

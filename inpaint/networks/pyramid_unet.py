@@ -1,10 +1,10 @@
-"""A Partial Conv U-Net with CARAFE that works its way from a picture's coarsest octave to its finest.
+"""A Partial Conv U-Net with CARAFE that fills a picture octave by octave, from the coarsest to the finest.
 
-A wide hole has to be judged from afar and a narrow one from nearby. A U-Net learns the first in its deep half
-and the second in its shallow one, each from few examples. Photographs look alike at every scale, so here one
-small U-Net does all octaves with the same weights: at a sixteenth of the size, at an eighth, and so on it
-corrects a smooth fill of the hole, and what it made is where the next octave starts. Every picture trains it
-at every octave, and it may be trained on small pictures and used on large ones.
+A wide hole needs a wide context and a narrow one a near context. A U-Net learns the first in its deep levels
+and the second in its shallow ones, each from few examples. Photographs look alike at every scale, so here one
+small U-Net fills all octaves with the same weights: at a sixteenth of the size, at an eighth, and so on it
+corrects a smooth fill of the hole, and its result is where the next octave starts. Every picture trains it at
+every octave, and it may be trained on small pictures and used on large ones.
 
 The U-Net is that of Liu et al., ECCV 2018, with CARAFE (Wang et al., ICCV 2019) in its decoder. Its `valid`
 is soft: 1 where the photo is known, `confidence` where the fill stands in for it.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -33,9 +33,9 @@ from ..layers import (
     raised,
 )
 from ..ops import concatenate_known
-from .inputs import check_inputs
+from .base import Network
+from .boxes import Box, box_of, cut, doubled, grown, half, hole_box, padded, padded_to, pasted, within
 
-Box = tuple[slice, slice]  # rows and columns
 _SLOPE = 0.2  # of the rectifiers, where the input is negative
 
 
@@ -65,7 +65,7 @@ class PyramidUNetConfig:
     sweeps: int = 6
 
 
-class PyramidUNet(nn.Module):
+class PyramidUNet(Network):
     """Fills coarse to fine, one octave at a time, with the same U-Net at each.
 
     Pixels in the hole of the input influence nothing. With `all_octaves` it gives the fills of all of them,
@@ -75,11 +75,12 @@ class PyramidUNet(nn.Module):
     gives_octaves = True
 
     def __init__(self, config: PyramidUNetConfig | None = None) -> None:
-        super().__init__()
-        self.settings = config or PyramidUNetConfig()
-        _check(self.settings)
-        settings, widths = self.settings, self.settings.widths
-        self.stride = 2 ** len(widths)
+        settings = config or PyramidUNetConfig()
+        _check(settings)
+        widths = settings.widths
+        stride = 2 ** len(widths)
+        super().__init__({"network": "PyramidUNet", **dataclasses.asdict(settings)}, stride)
+        self.settings = settings
 
         self.encoder = nn.ModuleList()
         channels = 4
@@ -95,27 +96,28 @@ class PyramidUNet(nn.Module):
             zip(settings.decoder_widths, settings.decoder_blocks, strict=True)
         ):
             # The last of them works at the size of the coarser octave, and gets what that one's head made.
-            handed_down = settings.head_width if level == len(skips) - 1 else 0
-            others = skips[level] + 4 + handed_down
+            coarse_features = settings.head_width if level == len(skips) - 1 else 0
+            others = skips[level] + 4 + coarse_features
             self.decoder.append(_DecoderLevel(channels, others, width, settings, blocks))
             channels = width
-        # The coarser octave's fill rides up through the head's kernels, beside the features.
+        # The coarser octave's fill is upsampled by the head's kernels, too, beside the features.
         self.head = _Head(channels + 3, settings)
         # Three channels to add, and one for how far to follow the fill that came up through the kernels.
         self.to_image = nn.Conv2d(settings.head_width, 4, 3, padding=1)
         nn.init.normal_(self.to_image.weight, std=1e-2)  # begin at the smooth fill
         nn.init.zeros_(self.to_image.bias)  # type: ignore[arg-type]
-        # Octaves are worked at as a whole, instead of near the hole, where the fills need no more than that.
+        # Compute octaves as a whole, instead of what fills of the hole need: for probes.
         self.whole_octaves = False
         self.to(memory_format=torch.channels_last)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """JSON-able; `inpaint.networks.build_network(config)` rebuilds the network."""
-        return {"network": "PyramidUNet", **dataclasses.asdict(self.settings)}
+    @overload
+    def forward(self, image: Tensor, mask: Tensor, all_octaves: Literal[False] = False) -> Tensor: ...
+
+    @overload
+    def forward(self, image: Tensor, mask: Tensor, all_octaves: Literal[True]) -> list[Tensor]: ...
 
     def forward(self, image: Tensor, mask: Tensor, all_octaves: bool = False) -> Tensor | list[Tensor]:
-        """Predicts the whole picture; compositing is the caller's.
+        """Predict the whole picture; compositing is the caller's.
 
         Args:
             image: [N, 3, H, W] in [0, 1]; H and W multiples of `stride`; what the hole holds is never used.
@@ -130,7 +132,7 @@ class PyramidUNet(nn.Module):
         Raises:
             ValueError: shapes do not fit.
         """
-        check_inputs("PyramidUNet", image, mask, self.stride)
+        self.check_inputs(image, mask)
         valid = 1 - mask.float()
         with torch.autocast(image.device.type, enabled=False):
             levels = known_averages(image, valid)
@@ -138,14 +140,14 @@ class PyramidUNet(nn.Module):
         for _ in levels[1:]:
             shares.append(halved(shares[-1]))
         fill = coarsest_fill(*levels[-1])
-        handed_down: Tensor | None = None
+        coarse_features: Tensor | None = None
         fills: list[Tensor] = []
         for (colour, known), share in zip(levels[-2::-1], shares[-2::-1], strict=True):
             coarse = fill.detach()
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
                 fill = raised(coarse, colour, known, self.settings.sweeps)
             if max(fill.shape[-2:]) >= self.settings.smallest:
-                residual, handed_down = self._octave(fill, share, coarse, handed_down)
+                residual, coarse_features = self._octave(fill, share, coarse, coarse_features)
                 fill = fill + (1 - share) * residual
                 fills.append(fill)
         if all_octaves:
@@ -153,21 +155,21 @@ class PyramidUNet(nn.Module):
         return fill
 
     def _octave(
-        self, smooth: Tensor, share: Tensor, coarse: Tensor, handed_down: Tensor | None
+        self, smooth: Tensor, share: Tensor, coarse: Tensor, coarse_features: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """One octave: what to add to the smooth fill [N, 3, h, w] float32, and what the head made.
+        """Return what to add to an octave's smooth fill [N, 3, h, w] float32, and the features of the head.
 
         Sizes that the U-Net cannot halve often enough are padded with what valid calls unknown.
         """
         n, _, h, w = smooth.shape
         x = torch.cat([2 * smooth - 1, share], 1)
         v = share + self.settings.confidence * (1 - share)
-        x, v = _padded(x, self.stride, "replicate"), _padded(v, self.stride, "constant")
+        x, v = padded(x, self.stride, "replicate"), padded(v, self.stride, "constant")
         size = x.shape[-2] // 2, x.shape[-1] // 2
-        coarse = _padded_to(2 * coarse - 1, size, "replicate")
-        if handed_down is None:
-            handed_down = x.new_zeros(n, self.settings.head_width, *size)
-        handed_down = _padded_to(handed_down, size, "constant")
+        coarse = padded_to(2 * coarse - 1, size, "replicate")
+        if coarse_features is None:
+            coarse_features = x.new_zeros(n, self.settings.head_width, *size)
+        coarse_features = padded_to(coarse_features, size, "constant")
         x = x.contiguous(memory_format=torch.channels_last)
 
         given = x  # the smooth fill and how much is known, at every size
@@ -178,48 +180,49 @@ class PyramidUNet(nn.Module):
             skips.append((x, v, given))
         skips.pop()
         boxes = self._sources(share, given.shape[-2:])
-        at = _whole(x)  # what of its level x holds
+        at = box_of(x)  # what of its level x holds
         for number, (level, box) in enumerate(zip(self.decoder, boxes, strict=False), 1):
-            x, v = _cut(x, box, at), _cut(v, box, at)
-            at = _doubled(box)
-            skip, skip_v, given = (_cut(part, at) for part in skips.pop())
+            x, v = cut(x, box, at), cut(v, box, at)
+            at = doubled(box)
+            skip, skip_v, given = (cut(part, at) for part in skips.pop())
             whole = torch.ones_like(skip_v)
             parts, valids = [skip, given], [skip_v, whole]
             if number == len(self.decoder):
-                parts, valids = [*parts, _cut(handed_down, at)], [*valids, whole]
+                parts, valids = [*parts, cut(coarse_features, at)], [*valids, whole]
             x, v = level(x, v, parts, valids)
         *_, given = skips.pop()
         box = boxes[-1]
-        x, v = concatenate_known([_cut(x, box, at), _cut(coarse, box)], [None, None]), _cut(v, box, at)
-        at = _doubled(box)
-        x, risen = self.head(x, v, _cut(given, at))
+        x, v = concatenate_known([cut(x, box, at), cut(coarse, box)], [None, None]), cut(v, box, at)
+        at = doubled(box)
+        x, risen = self.head(x, v, cut(given, at))
         residual, follow = self.to_image(x).float().split([3, 1], dim=1)
         inside = (slice(at[0].start, min(at[0].stop, h)), slice(at[1].start, min(at[1].stop, w)))
-        x, residual, follow, risen = (_cut(part, inside, at) for part in (x, residual, follow, risen))
-        residual = residual / 2 + follow * ((risen.float() + 1) / 2 - _cut(smooth, inside))
-        return _pasted(residual, inside, (h, w)), _pasted(x, inside, (h, w))
+        x, residual, follow, risen = (cut(part, inside, at) for part in (x, residual, follow, risen))
+        residual = residual / 2 + follow * ((risen.float() + 1) / 2 - cut(smooth, inside))
+        return pasted(residual, inside, (h, w)), pasted(x, inside, (h, w))
 
     def _sources(self, share: Tensor, coarsest: Sequence[int]) -> list[Box]:
-        """What each of the decoder's levels, and the head, takes of what it upsamples.
+        """Return which part each of the decoder's levels, and the head, takes of what it upsamples.
 
-        A fill is used in the hole only. So at inference that is what is worked at: whatever has an influence
-        on the hole's bounding box, or on what the finer octave uses of what is handed down to it. All of it
-        where the network learns or is looked into, and where a graph is made, which fits every hole.
+        A fill is used in the hole only. So inference computes only what has an influence on the hole's
+        bounding box, or on what the finer octave uses of the features that are handed to it. Everything is
+        computed where the network is trained or probed, and where it is traced or compiled: a graph has to
+        fit every hole.
         """
         levels = [*self.decoder, self.head]
         boxes = [(slice(0, coarsest[0] << n), slice(0, coarsest[1] << n)) for n in range(len(levels))]
-        wanted = None if self._works_at_all(share) else _hole_box(share)
+        wanted = None if self._works_at_all(share) else hole_box(share)
         if wanted is None:
             return boxes
         radius = max(self._radius(level) for level in levels)
         reaches = [1 + sum(dilation + 1 for dilation in blocks) for blocks in self.settings.decoder_blocks]
         # What the finer octave takes of this one's features reaches radius + reaches[-1] beyond half of what
         # it makes itself, and some pixels of rounding: with this margin that is no more than is made here.
-        wanted = _grown(wanted, 2 * (radius + reaches[-1]) + 4)
+        wanted = grown(wanted, 2 * (radius + reaches[-1]) + 4)
         for n, reach in reversed(list(enumerate([*reaches, 1]))):
-            rows, columns = _grown(wanted, reach)
-            halved = (_half(rows), _half(columns))
-            wanted = _within(_grown(halved, radius), boxes[n])
+            rows, columns = grown(wanted, reach)
+            halved = (half(rows), half(columns))
+            wanted = within(grown(halved, radius), boxes[n])
             boxes[n] = wanted
         return boxes
 
@@ -235,74 +238,10 @@ class PyramidUNet(nn.Module):
         )
 
     def _radius(self, level: nn.Module) -> int:
-        """How far CARAFE looks around a source pixel: at its window, or for its kernel's logits."""
+        """Return how far CARAFE reaches around a source pixel: by its window, or for its kernel's logits."""
         upsample = level.upsample
         assert isinstance(upsample, CarafeUpsample)
         return max(upsample.up_kernel, *upsample.content_encoder.kernel_size) // 2
-
-
-def _hole_box(share: Tensor) -> Box | None:
-    """The bounding box of what is not wholly known, in any of the pictures; None where all is."""
-    holes = (share < 1).any(0)[0]
-    rows, columns = (torch.nonzero(holes.any(side)).flatten().tolist() for side in (1, 0))
-    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows else None
-
-
-def _grown(box: Box, by: int) -> Box:
-    rows, columns = (slice(side.start - by, side.stop + by) for side in box)
-    return rows, columns
-
-
-def _half(side: slice) -> slice:
-    return slice(side.start // 2, -(-side.stop // 2))
-
-
-def _doubled(box: Box) -> Box:
-    rows, columns = (slice(2 * side.start, 2 * side.stop) for side in box)
-    return rows, columns
-
-
-def _within(box: Box, bounds: Box) -> Box:
-    rows, columns = (
-        slice(max(side.start, bound.start), min(side.stop, bound.stop))
-        for side, bound in zip(box, bounds, strict=True)
-    )
-    return rows, columns
-
-
-def _whole(x: Tensor) -> Box:
-    return slice(0, x.shape[2]), slice(0, x.shape[3])
-
-
-def _cut(x: Tensor, box: Box, at: Box | None = None) -> Tensor:
-    """The box of x, which is what lies at the box `at` of something larger; pixels stay side by side."""
-    at = at or _whole(x)
-    if box == at:
-        return x
-    rows, columns = (
-        slice(side.start - first.start, side.stop - first.start) for side, first in zip(box, at, strict=True)
-    )
-    part = x[..., rows, columns]
-    return part.contiguous() if x.shape[1] == 1 else part.contiguous(memory_format=torch.channels_last)
-
-
-def _pasted(x: Tensor, at: Box, size: tuple[int, int]) -> Tensor:
-    """What lies at the box `at` of a tensor of that size, which is 0 elsewhere."""
-    if at == (slice(0, size[0]), slice(0, size[1])):
-        return x
-    whole = x.new_zeros(x.shape[0], *size, x.shape[1]).permute(0, 3, 1, 2)  # channels_last
-    whole[..., at[0], at[1]] = x
-    return whole
-
-
-def _padded(x: Tensor, stride: int, mode: str) -> Tensor:
-    h, w = x.shape[-2:]
-    return _padded_to(x, (h + -h % stride, w + -w % stride), mode)
-
-
-def _padded_to(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    down, right = size[0] - x.shape[-2], size[1] - x.shape[-1]
-    return F.pad(x, (0, right, 0, down), mode=mode) if down or right else x
 
 
 def _check(config: PyramidUNetConfig) -> None:
@@ -410,7 +349,7 @@ def _rectified(x: Tensor) -> Tensor:
 
 
 def _upsampler(channels: int, settings: PyramidUNetConfig) -> nn.Module:
-    """The upsampler of a level. CARAFE's kernels begin as bilinear interpolation, nearly."""
+    """Build the upsampler of a level. CARAFE's kernels begin as bilinear interpolation, nearly."""
     compressed = max(min(settings.compressed_channels, channels // 2), 1)
     upsampler = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
     if isinstance(upsampler, CarafeUpsample):

@@ -1,5 +1,9 @@
-"""Content-aware reassembly of features: `carafe` and `carafe_fused`. Knows nothing of inpainting."""
+"""The operators: CARAFE (`carafe`, `carafe_fused`), and the passes around a network's convolutions.
 
+Nothing is compiled by the import: see `inpaint.ops.library`.
+"""
+
+from . import library
 from .functional import NORMALIZERS, carafe, carafe_fused, implementation
 from .fused import channel_norm, concatenate_known, membrane_raised, renormalize
 
@@ -13,3 +17,5 @@ __all__ = [
     "membrane_raised",
     "renormalize",
 ]
+
+library.load_what_is_ready()

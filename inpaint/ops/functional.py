@@ -1,4 +1,4 @@
-"""The public functions: checks, and the choice between the compiled operators and the twin.
+"""CARAFE's public functions: checks, and the choice between the compiled operators and plain PyTorch.
 
 CARAFE: Content-Aware ReAssembly of FEatures, Wang et al., ICCV 2019. Masked reassembly carries the validity
 of partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `csrc/README.md` derives it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import cuda, library, reference, registration
+from . import library, reference
 
 NORMALIZERS = ("softmax", "sigmoid", "sigmoid_normalized")
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -18,7 +18,7 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 def carafe(
     features: Tensor, kernels: Tensor, kernel_size: int = 5, groups: int = 1, scale: int = 2
 ) -> Tensor:
-    """Reassembles features with ready, normalised kernels: y[o] = Σₖ w[o, k]·x[⌊o/σ⌋ + k].
+    """Reassemble features with ready, normalised kernels: y[o] = Σₖ w[o, k]·x[⌊o/σ⌋ + k].
 
     The argument order and the layout are those of mmcv's `carafe`.
 
@@ -36,12 +36,19 @@ def carafe(
     Raises:
         ValueError: a shape or number does not fit; the message names it.
         TypeError: an unsupported dtype.
+
+    Flat kernels of one tap repeat every pixel, which is nearest-neighbour upsampling:
+
+    >>> features = torch.tensor([[[[1.0, 2.0]]]])
+    >>> carafe(features, torch.ones(1, 1, 2, 4), kernel_size=1)
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
     """
     _check("carafe", features, kernel_size, groups, scale)
     _check_tensor(
         "carafe", "kernels", kernels, _kernels_shape(features, kernel_size, groups, scale), features
     )
-    if _has_kernel(features):
+    if runs_compiled(features.device.type):
         return torch.ops.inpaint.carafe(features, kernels, kernel_size, groups, scale)
     return reference.carafe(features, kernels, kernel_size, groups, scale)
 
@@ -55,7 +62,7 @@ def carafe_fused(
     normalizer: str = "softmax",
     valid: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Normalises, pixel-shuffles and reassembles in one pass; the shuffled kernels are never written out.
+    """Normalise, pixel-shuffle and reassemble in one pass; the shuffled kernels are never written to memory.
 
     With w = normalizer(pixel_shuffle(logits, σ)) over the k² taps of a group this is `carafe(features, w)`.
     Given valid it is the masked reassembly, for each output pixel and group
@@ -81,6 +88,19 @@ def carafe_fused(
     Raises:
         ValueError: a shape, number or name does not fit; the message names it.
         TypeError: an unsupported dtype.
+
+    >>> features, logits = torch.randn(1, 8, 16, 16), torch.randn(1, 100, 16, 16)
+    >>> carafe_fused(features, logits).shape
+    torch.Size([1, 8, 32, 32])
+
+    A hole of 4×4 pixels in which the features are unknown. A window of 5×5 pixels reaches everywhere into it,
+    so all pixels of the result are known, at least in part:
+
+    >>> valid = torch.ones(1, 1, 16, 16)
+    >>> valid[..., 6:10, 6:10] = 0
+    >>> result, known = carafe_fused(features, logits, valid=valid)
+    >>> known.shape, bool((known > 0).all())
+    (torch.Size([1, 1, 32, 32]), True)
     """
     _check("carafe_fused", features, kernel_size, groups, scale)
     n, _, h, w = features.shape
@@ -92,7 +112,7 @@ def carafe_fused(
         if valid.dtype == torch.bool:
             valid = valid.float()
         _check_tensor("carafe_fused", "valid", valid, (n, 1, h, w), features)
-    if not _has_kernel(features):
+    if not runs_compiled(features.device.type):
         return reference.carafe_fused(features, logits, kernel_size, groups, scale, normalizer, valid)
     if valid is None:
         return torch.ops.inpaint.carafe_fused(features, logits, kernel_size, groups, scale, normalizer)
@@ -100,21 +120,24 @@ def carafe_fused(
 
 
 def implementation(device: torch.device | str = "cpu") -> str:
-    """`compiled` or `reference`: what runs for tensors on this device."""
-    return "compiled" if torch.device(device).type in _KERNELS else "reference"
+    """Return what runs for tensors on this device: `compiled` kernels or the `reference` in plain PyTorch.
 
-
-def _has_kernel(features: Tensor) -> bool:
-    return features.device.type in _KERNELS and not _leaves_for_onnx()
-
-
-def _leaves_for_onnx() -> bool:
-    """ONNX has no such operator: what is exported there is the twin, which is made of standard ones.
-
-    A decomposition in torch's own table would do as well, but with that Inductor refuses to compile where
-    the environment says CI. The first question is there because the second costs an import.
+    >>> implementation("cpu") in ("compiled", "reference")
+    True
     """
-    return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+    return "compiled" if library.has_kernels(torch.device(device).type) else "reference"
+
+
+def runs_compiled(device_type: str) -> bool:
+    """Return whether a compiled kernel is to be used on a type of device, here and now.
+
+    Not while exporting to ONNX: it has no such operator, and what is exported is the reference, which is made
+    of standard ones. (A decomposition in torch's table would do as well, but with one Inductor refuses to
+    compile where the environment variable `CI` is set.)
+    """
+    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():  # the second costs an import
+        return False
+    return library.has_kernels(device_type)
 
 
 def _check(op: str, features: Tensor, kernel_size: int, groups: int, scale: int) -> None:
@@ -146,9 +169,3 @@ def _check_tensor(op: str, name: str, tensor: Tensor, shape: tuple[int, ...], fe
 def _kernels_shape(features: Tensor, kernel_size: int, groups: int, scale: int) -> tuple[int, ...]:
     n, _, h, w = features.shape
     return (n, groups * kernel_size**2, scale * h, scale * w)
-
-
-_KERNELS: set[str] = set()  # the devices that have some
-if library.load():
-    _REGISTRY = registration.register("inpaint")  # torch forgets the rules when this is collected
-    _KERNELS |= {"cpu", "meta"} | ({"cuda"} if cuda.load() else set())

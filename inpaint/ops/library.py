@@ -1,260 +1,191 @@
-"""Finding, building and loading the compiled operator.
+"""Which devices have compiled kernels, and when their libraries are built and loaded.
 
-The sources are compiled once for this kind of processor and this torch with `torch.utils.cpp_extension` and
-ninja, and kept in a cache folder (`INPAINT_CACHE_DIR`, else `~/.cache/inpaint`). `python -m
-inpaint.ops.library` does it ahead of time and says what was built; otherwise it happens at the first import.
-Without a C++ compiler everything still runs on the plain-PyTorch twin, which is said once.
+Nothing is compiled by an import. `import inpaint.ops` loads the libraries that are ready (in the wheel, or in
+the cache since an earlier build), so `torch.ops.inpaint` is there for code that calls it directly and for
+exported programs that refer to it. What is not ready is compiled by the first call of an operator, or of
+`inpaint.ops.implementation`; only from then on is `torch.ops.inpaint` defined. Loading always at the first
+call would be simpler, but a program saved by `torch.export` would then find no operators.
 
-A wheel may hold the libraries ready-made (`make wheel`); then nothing is compiled.
+Every operator asks `has_kernels`: its first call loads, under a lock, and the others read one variable.
+`torch.compile` and `torch.export` take its answer for a constant, and do not trace the loading.
 
-`INPAINT_OPS` chooses: `auto` (the default), `compiled` (an error if it cannot be had) or `reference` (the
-twin).
+`python -m inpaint.ops.library [cuda]` builds ahead of time and says what will run. Without a C++
+compiler everything runs on plain PyTorch, which a warning says once.
+
+The environment variable `INPAINT_OPS` chooses: `auto` (the default), `compiled` (an error if it cannot be
+had) or `reference` (plain PyTorch).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import platform
-import shutil
 import sys
-import tempfile
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-# The oldest torch whose stable ABI the sources use: 2.11.
-ABI_FLAGS = ("-DTORCH_TARGET_VERSION=0x020b000000000000",)
+from . import build, cpu, cuda, registration
+from .build import BuildError
 
-# On x86, by torch's names. Not -march=native: the result runs on every machine with these instructions.
-INSTRUCTIONS = {
-    "AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
-    "AVX2": ["-march=x86-64-v3"],
-    "DEFAULT": ["-march=x86-64-v2"],
-}
-
-TWIN_COST = "about 50 to 150 times slower on a CPU in the operator, 2 to 10 times in a whole network"
+_devices: frozenset[str] | None = None  # None until the kernels have been looked for
+_registry: torch.library.Library | None = None  # torch forgets the rules when this is collected
+_lock = threading.RLock()
 
 
-class BuildError(RuntimeError):
-    """The compiled operator cannot be had; the message says why and what to do."""
+def devices() -> frozenset[str]:
+    """Return the types of device that have compiled kernels, such as `cpu`, `meta` and `cuda`.
+
+    The first call loads the kernels, and compiles those that are not ready. See `load` for the errors.
+    """
+    return _load_once() if _devices is None else _devices
 
 
-def sources_folder() -> Path:
-    """The `csrc` folder: beside the package in a checkout, inside it in an installed wheel."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package.parent / "csrc", package / "_csrc"):
-        if (folder / "library.cpp").is_file():
-            return folder
-    raise BuildError(
-        f"the operator's sources are missing: looked for csrc beside {package} and _csrc inside it"
-    )
+def has_kernels(device_type: str) -> bool:
+    """Return whether a type of device has compiled kernels; the first call loads them, as `devices` does."""
+    return device_type in devices()
 
 
-def has_compiler() -> bool:
-    """Is there a C++ compiler that `torch.utils.cpp_extension` would call?"""
-    return shutil.which(os.environ.get("CXX", "cl" if os.name == "nt" else "c++")) is not None
+# What `torch.compiler.assume_constant_result` does, without the second that importing its package takes.
+has_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a library is made from. All of it is in the key under which the cache keeps the result."""
-
-    name: str
-    sources: tuple[Path, ...]
-    watched: tuple[Path, ...]  # sources and the headers they include
-    flags: tuple[str, ...]
-    cuda_flags: tuple[str, ...] = ()
-    link_flags: tuple[str, ...] = ()
-    include: tuple[Path, ...] = ()
-    tools: tuple[str, ...] = ()  # other things that the result depends on
-    cuda_home: Path | None = None  # the toolkit, where there are CUDA sources
+def _load_once() -> frozenset[str]:
+    global _devices
+    with _lock:
+        if _devices is None:
+            _devices = load()
+        return _devices
 
 
-def capability() -> str:
-    """The instructions that torch uses here, a key of `INSTRUCTIONS`; `ATEN_CPU_CAPABILITY` lowers it."""
-    found = torch.backends.cpu.get_cpu_capability()
-    return found if found in INSTRUCTIONS else "DEFAULT"
+def load() -> frozenset[str]:
+    """Load the compiled kernels, after building what is missing, and return the devices that have them.
 
-
-def _compile_flags(instructions: str) -> list[str]:
-    # Contracting a·b + c is the compilers' default and wanted; -ffast-math is not: NaN must stay NaN.
-    flags = ["-O3", "-std=c++20", "-fno-math-errno", "-fvisibility=hidden", *ABI_FLAGS]
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        flags += INSTRUCTIONS[instructions]
-    return flags
-
-
-def cpu_recipe(instructions: str | None = None) -> Recipe:
-    """The library with the schemas and the CPU's kernels, by default for `capability()`."""
-    folder = sources_folder()
-    files = sorted([*folder.glob("*.*"), *folder.glob("cpu/*.*")])
-    sources = tuple(file for file in files if file.suffix == ".cpp")
-    headers = tuple(file for file in files if file.suffix == ".h")
-    flags = _compile_flags(instructions or capability())
-    return Recipe("inpaint_ops", sources, (*sources, *headers), tuple(flags))
-
-
-def library_path(recipe: Recipe | None = None) -> Path:
-    """Where the library of a recipe, the CPU's by default, is kept for this torch (it may not exist yet)."""
-    recipe = recipe or cpu_recipe()
-    digest = hashlib.sha256()
-    for file in recipe.watched:
-        digest.update(f"{file.parent.name}/{file.name}".encode() + b"\0" + file.read_bytes())
-    texts = (*recipe.tools, *recipe.flags, *recipe.cuda_flags, *recipe.link_flags)
-    for text in (torch.__version__, platform.platform(), *texts):
-        digest.update(b"\0" + text.encode())
-    root = (
-        os.environ.get("INPAINT_CACHE_DIR")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inpaint"
-    )
-    return Path(root).expanduser() / "ops" / f"{recipe.name}-{digest.hexdigest()[:16]}.so"
-
-
-@contextlib.contextmanager
-def ninja_on_path() -> Iterator[None]:
-    """Puts pip's ninja on PATH, for an interpreter that was started without its environment activated."""
-    before = os.environ.get("PATH", "")
-    with contextlib.suppress(ImportError):
-        import ninja
-
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), ninja.BIN_DIR, before])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
-
-
-@contextlib.contextmanager
-def toolkit_at(root: Path | None) -> Iterator[None]:
-    """Lets `torch.utils.cpp_extension` use this CUDA toolkit; it would guess from the nvcc on PATH."""
-    from torch.utils import cpp_extension
-
-    before = cpp_extension.CUDA_HOME
-    cpp_extension.CUDA_HOME = str(root) if root else before
-    try:
-        yield
-    finally:
-        cpp_extension.CUDA_HOME = before
-
-
-def build(recipe: Recipe | None = None, verbose: bool = False) -> Path:
-    """Compiles a library, the CPU's by default, if it is not in the cache, and returns its path.
-
-    The build runs in a folder of its own and the finished file is renamed into place, so that processes that
-    start together or die half-way never see a part of it.
+    Where kernels cannot be had plain PyTorch is used instead, which a warning says.
 
     Raises:
-        BuildError: no compiler, or the compiler's error.
+        BuildError: `INPAINT_OPS=compiled` and there are none for the CPU.
+        ValueError: `INPAINT_OPS` is none of its three words.
     """
-    recipe = recipe or cpu_recipe()
-    target = library_path(recipe)
-    if target.is_file():
-        return target
-    if not has_compiler():
-        raise BuildError(
-            "no C++ compiler found; install one (Debian: apt install g++, macOS: xcode-select --install)"
-        )
-    from torch.utils import cpp_extension  # imports setuptools: only when it is needed
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as folder,
-        ninja_on_path(),
-        toolkit_at(recipe.cuda_home),
-    ):
+    wish = _wish()
+    if wish == "reference":
+        return frozenset()
+    try:
+        _load_cpu()
+    except (BuildError, OSError) as error:
+        if wish == "compiled":
+            raise BuildError(str(error)) from error
+        _warn(f"CARAFE runs on plain PyTorch ({cpu.PLAIN_COST}): {error}")
+        return frozenset()
+    found = {"cpu", "meta"}
+    if cuda.wanted():
         try:
-            # `name` becomes a file name. The library is loaded here, from its own folder, and again never:
-            # torch keeps the operators registered for the life of the process.
-            cpp_extension.load(
-                name=recipe.name,
-                sources=[str(file) for file in recipe.sources],
-                extra_cflags=list(recipe.flags),
-                extra_cuda_cflags=list(recipe.cuda_flags),
-                extra_ldflags=list(recipe.link_flags),
-                extra_include_paths=[str(path) for path in recipe.include],
-                build_directory=folder,
-                is_python_module=False,
-                verbose=verbose,
-            )
-        except Exception as error:  # whatever the tool chain raises, the twin can still run
-            raise BuildError(f"the operator did not compile: {error}") from error
-        shutil.move(next(Path(folder).glob(f"{recipe.name}*.so")), target.with_suffix(f".{os.getpid()}"))
-        target.with_suffix(f".{os.getpid()}").replace(target)
-    return target
+            cuda.load()
+            found.add("cuda")
+        except (BuildError, OSError) as error:
+            _warn(f"CARAFE on CUDA runs on plain PyTorch ({cuda.PLAIN_COST}): {error}")
+    return frozenset(found)
+
+
+def load_what_is_ready() -> None:
+    """Load, at import, what needs no compiling; anything else is left to the first call of `devices`.
+
+    Raises:
+        ValueError: see `load`.
+    """
+    if _wish() == "reference":
+        return
+    with contextlib.suppress(BuildError, OSError):  # the first call says so
+        if build.is_ready(cpu.name(), cpu.recipe):
+            if not cuda.wanted() or build.is_ready(cuda.name(), cuda.recipe):
+                devices()
+            else:
+                _load_cpu()
+
+
+def _load_cpu() -> None:
+    global _registry
+    cpu.load()
+    if _registry is None:
+        _registry = registration.register_all()
+
+
+def _wish() -> str:
+    wish = os.environ.get("INPAINT_OPS", "auto")
+    if wish not in ("auto", "compiled", "reference"):
+        raise ValueError(f"INPAINT_OPS must be auto, compiled or reference, got {wish!r}")
+    return wish
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def _reset_lock() -> None:
+    # A process may be forked while another thread compiles: the child's copy would stay locked for ever.
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_lock)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Ahead of time
+# ------------------------------------------------------------------------------------------------------------
 
 
 def build_all() -> list[tuple[str, Path]]:
-    """Compiles what a wheel for this platform holds: (name in the wheel, file) of each library.
+    """Compile what a wheel for this platform holds: (name in the wheel, file) of each library.
 
-    The CUDA library is among them if `TORCH_CUDA_ARCH_LIST` says for what.
+    The CUDA library is among them if `TORCH_CUDA_ARCH_LIST` names architectures.
     """
-    from . import cuda
-
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    levels = INSTRUCTIONS if x86 else ("DEFAULT",)
-    libraries = [(cpu_name(level), build(cpu_recipe(level))) for level in levels]
+    libraries = [(cpu.name(level), cpu.build(level)) for level in cpu.levels()]
     if os.environ.get("TORCH_CUDA_ARCH_LIST"):
         libraries.append((cuda.name(), cuda.build()))
     return libraries
 
 
-def cpu_name(instructions: str) -> str:
-    """The name of a wheel's library for the CPU."""
-    return f"inpaint_ops-{instructions}.so"
-
-
-def installed_or_built(name: str, build: Callable[[], Path]) -> Path:
-    """A wheel's library of this name if there is one, else what `build` makes."""
-    installed = Path(__file__).resolve().parent.parent / "_lib" / name
-    return installed if installed.is_file() else build()
-
-
-def _cpu_library() -> Path:
-    return installed_or_built(cpu_name(capability()), build)
-
-
-def load() -> bool:
-    """Makes `torch.ops.inpaint` available; returns False where the plain-PyTorch twin has to serve.
-
-    Raises:
-        BuildError: `INPAINT_OPS=compiled` and it cannot be had.
-        ValueError: `INPAINT_OPS` is none of its three words.
-    """
-    wish = os.environ.get("INPAINT_OPS", "auto")
-    if wish not in ("auto", "compiled", "reference"):
-        raise ValueError(f"INPAINT_OPS must be auto, compiled or reference, got {wish!r}")
-    if wish == "reference":
-        return False
+def _report(compiled: str, plain: str, name: str, make: Callable[[], Path]) -> bool:
+    """Build one library, say on stderr what will run, and return whether it is compiled."""
     try:
-        path = _cpu_library()
-        if not hasattr(torch.ops.inpaint, "carafe"):  # a build of this very process is loaded already
-            torch.ops.load_library(str(path))
+        sys.stderr.write(f"CARAFE operator: {compiled}, {build.installed_or_built(name, make)}\n")
     except (BuildError, OSError) as error:
-        if wish == "compiled":
-            raise BuildError(str(error)) from error
-        warnings.warn(f"CARAFE runs on plain PyTorch ({TWIN_COST}): {error}", RuntimeWarning, stacklevel=2)
+        sys.stderr.write(f"CARAFE operator: {plain}. Reason: {error}\n")
         return False
     return True
 
 
-def main() -> None:
-    """Builds ahead of time and says what will run."""
-    from . import cuda
+def _report_cpu() -> bool:
+    return _report("compiled for this CPU", f"plain PyTorch, {cpu.PLAIN_COST}", cpu.name(), cpu.build)
 
-    write = sys.stderr.write
-    try:
-        write(f"CARAFE operator: compiled for this CPU, {_cpu_library()}\n")
-    except (BuildError, OSError) as error:
-        write(f"CARAFE operator: plain PyTorch, {TWIN_COST}. Reason: {error}\n")
-        return
-    if cuda.wanted():
-        cuda.build_and_say()
+
+def _report_cuda() -> bool:
+    plain = f"plain PyTorch on CUDA, {cuda.PLAIN_COST}"
+    return _report("compiled for CUDA", plain, cuda.name(), cuda.build)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build ahead of time and say what will run; return the exit code.
+
+    Args:
+        arguments: none for what this machine can use, always with code 0; or `cuda` for the CUDA kernels
+            alone, with code 1 where they cannot be built.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["cuda"]:
+        return 0 if _report_cuda() else 1
+    if arguments:
+        sys.stderr.write("usage: python -m inpaint.ops.library [cuda]\n")
+        return 2
+    if _report_cpu() and cuda.wanted():
+        _report_cuda()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The operator in plain PyTorch: oracle, documentation, and what runs where no compiled kernel is.
+"""CARAFE in plain PyTorch: the tests' reference, documentation, and what runs without compiled kernels.
 
 Same arguments and results as `inpaint.ops.carafe` and `inpaint.ops.carafe_fused`; differentiable, any device.
 Legend: N batch, G groups, D channels of a group, K = k² taps, S = σ the scale, H and W of the source.
@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .memory_format import memory_format_of
+
 
 def _sum_dtype(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 
 def _windows(x: Tensor, kernel_size: int) -> list[Tensor]:
-    """The k² shifted views of x [N, C, H, W], taps row-major, zero outside the image."""
+    """Return the k² shifted views of x [N, C, H, W], taps row-major, zero outside the image."""
     height, width = x.shape[-2:]
     padded = F.pad(x, (kernel_size // 2,) * 4)
     return [
@@ -25,24 +27,20 @@ def _windows(x: Tensor, kernel_size: int) -> list[Tensor]:
 
 
 def _reassemble(features: Tensor, weights: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
-    """Σₖ wₖ·xₖ; weights [N, G, K, H, S, W, S] in the type sums are kept in."""
+    """Return Σₖ wₖ·xₖ; weights [N, G, K, H, S, W, S] in the type sums are kept in."""
     n, c, h, w = features.shape
     out = weights.new_zeros(n, groups, c // groups, h, scale, w, scale)
     for tap, window in enumerate(_windows(features.to(weights.dtype), kernel_size)):
         value = window.reshape(n, groups, c // groups, h, 1, w, 1)
         out = torch.addcmul(out, weights[:, :, tap, None], value)
-    channels_last = c > 1 and h * w > 1 and features.stride(1) == 1
-    return (
-        out.reshape(n, c, h * scale, w * scale)
-        .to(features.dtype)
-        .contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    )
+    out = out.reshape(n, c, h * scale, w * scale).to(features.dtype)
+    return out.contiguous(memory_format=memory_format_of(features))
 
 
 def carafe(
     features: Tensor, kernels: Tensor, kernel_size: int = 5, groups: int = 1, scale: int = 2
 ) -> Tensor:
-    """See `inpaint.ops.carafe`."""
+    """Do what `inpaint.ops.carafe` does."""
     n, _, h, w = features.shape
     weights = kernels.to(_sum_dtype(features, kernels))
     weights = weights.reshape(n, groups, kernel_size**2, h, scale, w, scale)
@@ -58,7 +56,7 @@ def carafe_fused(
     normalizer: str = "softmax",
     valid: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """See `inpaint.ops.carafe_fused`."""
+    """Do what `inpaint.ops.carafe_fused` does."""
     n, _, h, w = features.shape
     taps = kernel_size**2
     # Channel (g·K + tap)·S² + i·S + j of a pixel is tap `tap` of its output pixel (i, j).

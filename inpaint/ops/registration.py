@@ -1,6 +1,6 @@
 """What torch has to know of the compiled operators: shapes, gradients, autocast, vmap, FLOPs.
 
-With these the operators go through `torch.compile` and `torch.export` whole.
+With these the operators go through `torch.compile` and `torch.export` without a graph break.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from .memory_format import memory_format_of
+
 
 def _empty_like_format(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """An empty tensor in the memory format of `like`, by the rule of csrc/operators.h."""
-    channels_last = like.shape[1] > 1 and like.shape[2] * like.shape[3] > 1 and like.stride(1) == 1
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
+    """Return an empty tensor in the memory format of `like`."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format_of(like))
 
 
 def _output_shape(features: Tensor, scale: int) -> tuple[int, ...]:
@@ -132,8 +132,8 @@ def _only(gradients: tuple[Tensor, Tensor], wanted: tuple[bool, bool]) -> list[T
 
 
 def _no_second_order(ctx: Any, *grads: Tensor) -> None:
-    # Without this an operator called inside a formula, having none of its own, returns silently wrong
-    # second derivatives.
+    # Without a formula of its own, an operator that is called inside another one's formula gives wrong second
+    # derivatives, and no error.
     raise NotImplementedError(
         "carafe: second derivatives are not available in the compiled operator; set INPAINT_OPS=reference, "
         "whose plain-PyTorch form has them"
@@ -141,7 +141,7 @@ def _no_second_order(ctx: Any, *grads: Tensor) -> None:
 
 
 def _autocast(op: Any, device_type: str) -> Any:
-    """Features and kernels are taken in autocast's type as a convolution's are; valid is left as it is."""
+    """Return a rule that casts features and kernels as those of a convolution are, and leaves valid."""
     excluded = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device_type.upper()}"))
 
     def cast_and_call(features: Tensor, kernels: Tensor, *rest: Any) -> Any:
@@ -155,7 +155,7 @@ def _autocast(op: Any, device_type: str) -> Any:
 
 
 def _vmap(op: Any) -> Callable[..., Any]:
-    """Pictures are independent of each other: the mapped dimension becomes part of the batch."""
+    """Return a rule that makes the mapped dimension part of the batch: its pictures are independent."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
         size = info.batch_size
@@ -188,7 +188,7 @@ def _flops(
     *rest: Any,
     **named: Any,
 ) -> int:
-    """A multiplication and an addition for each tap, channel and output pixel, as in the paper's section 3.4.
+    """Count a multiplication and an addition for each tap, channel and output pixel, as the paper does (3.4).
 
     Normalisation is left out, as torch's formulas leave out what is not a product.
     """
@@ -197,15 +197,16 @@ def _flops(
 
 
 def _backward_flops(grad_shape: tuple[int, ...], *arguments: Any, **named: Any) -> int:
-    """As many products again for each gradient that is wanted."""
+    """Count as many products again for each gradient that is wanted."""
     *_, features_wanted, kernels_wanted = arguments
     return (bool(features_wanted) + bool(kernels_wanted)) * _flops(*arguments)
 
 
 def register(namespace: str) -> torch.library.Library:
-    """Tells torch all of this of the operators, for as long as the result is kept.
+    """Register all of this for the CARAFE operators, for as long as the result is kept.
 
-    `namespace` is `inpaint`, or that of another library with the same schemas.
+    Args:
+        namespace: `inpaint`, or that of another library with the same schemas.
     """
     ops = getattr(torch.ops, namespace)
     forward = {"carafe": ops.carafe.default, "carafe_fused": ops.carafe_fused.default}
@@ -238,3 +239,79 @@ def register(namespace: str) -> torch.library.Library:
     register_flop_formula([ops.carafe, ops.carafe_fused])(_flops)
     register_flop_formula([ops.carafe_backward, ops.carafe_fused_backward])(_backward_flops)
     return registry
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The fused passes of inference, and the exemplar operators
+# ------------------------------------------------------------------------------------------------------------
+
+
+def _pixels_like(x: Tensor, channels: int) -> Tensor:
+    n, _, h, w = x.shape
+    return torch.empty((n, channels, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _select(argument: Any, dim: Any, index: int) -> Any:
+    if isinstance(argument, list | tuple):
+        return [_select(*pair, index) for pair in zip(argument, dim or [None] * len(argument), strict=True)]
+    return argument if dim is None else argument.select(dim, index)
+
+
+def _vmap_in_turn(op: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
+    """Return a rule that calls the operator once for each place of the mapped dimension."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
+        results = [
+            op(*(_select(argument, dim, index) for argument, dim in zip(arguments, in_dims, strict=True)))
+            for index in range(info.batch_size)
+        ]
+        return torch.stack(results), 0
+
+    return rule
+
+
+def _no_fused_gradient(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError(
+        "inpaint: the fused operators have no gradient; the functions of inpaint.ops.fused run "
+        "plain PyTorch where one is wanted"
+    )
+
+
+def _register_fused() -> None:
+    fakes: dict[str, Callable[..., Tensor]] = {
+        "membrane_raised": lambda fill, colour, known, sweeps: torch.empty_like(colour),
+        "concatenate_known": lambda features, valids, places: _pixels_like(
+            features[0], sum(x.shape[1] for x in features)
+        ),
+        "renormalize": lambda sums, known_mass, full_mass, bias: _pixels_like(sums, sums.shape[1]),
+        "channel_norm": lambda x, weight, epsilon, negative_slope: _pixels_like(x, x.shape[1]),
+    }
+    for name, fake in fakes.items():
+        op = getattr(torch.ops.inpaint, name).default
+        torch.library.register_fake(f"inpaint::{name}", fake)
+        torch.library.register_vmap(f"inpaint::{name}", _vmap_in_turn(op))
+        torch.library.register_autograd(f"inpaint::{name}", _no_fused_gradient)
+
+
+def _no_exemplar_trace(*arguments: Any) -> Any:
+    raise NotImplementedError(
+        "inpaint: the exemplar operators cannot be traced: what they return depends on the pictures' values; "
+        "compile or export the network, and lay the detail afterwards"
+    )
+
+
+def _no_exemplar_gradient(ctx: Any, *grads: Tensor) -> Any:
+    raise NotImplementedError("inpaint: the exemplar operators have no gradient")
+
+
+def _register_exemplars() -> None:
+    for name in ("exemplar_search", "exemplar_vote"):
+        torch.library.register_fake(f"inpaint::{name}", _no_exemplar_trace)
+        torch.library.register_autograd(f"inpaint::{name}", _no_exemplar_gradient)
+
+
+def register_all() -> torch.library.Library:
+    """Register everything of `torch.ops.inpaint`, for as long as the result is kept."""
+    _register_fused()
+    _register_exemplars()
+    return register("inpaint")

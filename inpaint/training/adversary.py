@@ -1,7 +1,7 @@
 """Adversarial training: a discriminator with its own optimiser, and when each side learns.
 
 L1-like terms alone leave wide holes soft: of all textures that could be there, the mean has the least error.
-A discriminator that tells filled pictures from untouched ones charges for that.
+A discriminator that learns to tell filled pictures from untouched ones adds a term that is high for these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inpaint.training.processes.world import World
 
 DISCRIMINATORS = ("none", "patch", "global-local")
 
-# Momentum would carry the discriminator past a network that moves as well.
+# No momentum: the network changes too, and the discriminator's past gradients are of its earlier fills.
 _BETAS = (0.0, 0.99)
 
 
@@ -39,7 +39,11 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True)
 class AdversarySettings:
-    """What the network is trained against, if anything. Raises ValueError for values out of range."""
+    """What the network is trained against, if anything.
+
+    Raises:
+        ValueError: a value out of range; the message names its flag.
+    """
 
     discriminator: str = field(
         default="none",
@@ -49,7 +53,7 @@ class AdversarySettings:
     kernel_size: int = field(
         default=4, metadata=_about("side of the discriminator's kernels; even, or 5 as in the papers")
     )
-    # About what makes the term's gradient a tenth of that of the perceptual ones.
+    # The term's gradient is then about a tenth of that of the perceptual terms.
     weight: float = field(default=0.01, metadata=_about("weight of the adversarial term in the loss"))
     objective: str = field(default="hinge", metadata=_about("hinge or bce"))
     # Without momentum, Adam's steps at 2e-4 turn spectrally normalised weights faster than they learn: both
@@ -59,10 +63,13 @@ class AdversarySettings:
     r1: float = field(
         default=1.0, metadata=_about("weight of the gradient penalty R1 on untouched pictures; 0 = none")
     )
-    # It costs as much as all else that the discriminator does, and holds for a while.
+    # It costs as much as the rest of the discriminator's step, and its effect lasts for some steps.
     r1_every: int = field(default=16, metadata=_about("steps from one gradient penalty to the next"))
     start: int = field(
-        default=0, metadata=_about("step from which the network is charged; before it, it trains by itself")
+        default=0,
+        metadata=_about(
+            "step from which the loss has the adversarial term; before it, the network trains by itself"
+        ),
     )
     alone: int = field(
         default=0, metadata=_about("steps before that in which the discriminator alone is trained")
@@ -101,8 +108,8 @@ class AdversarySettings:
 class Adversary:
     """A discriminator in training.
 
-    A step of it, in this order: `charge` for the network's loss; once the network has been updated, `blame`
-    and a backward pass for each slice of the batch, and `update`.
+    A step of it, in this order: `generator_term` for the network's loss; once the network has been updated,
+    `discriminator_loss` and a backward pass for each slice of the batch, and `update`.
 
     Attributes:
         network: the discriminator, `forward(image, mask) -> logits`.
@@ -123,19 +130,25 @@ class Adversary:
         self._autocast = autocast
         self._penalty: Tensor | None = None  # the last one
 
-    def charge(self, filled: Tensor, mask: Tensor) -> Tensor:
-        """The network's adversarial term for its composites [N, 3, H, W]; charges it alone."""
+    def generator_term(self, filled: Tensor, mask: Tensor) -> Tensor:
+        """Return the adversarial term of the network's loss for its composites [N, 3, H, W].
+
+        The discriminator gets no gradients from it.
+        """
         self.network.requires_grad_(False)
         try:
             return generator_loss(self._logits(filled, mask), self.settings.objective)
         finally:
             self.network.requires_grad_(True)
 
-    def blame(
+    def discriminator_loss(
         self, image: Tensor, filled: Tensor, mask: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The discriminator's loss for untouched and filled pictures [N, 3, H, W]; its terms, detached."""
-        # One batch of both: fewer, larger convolutions. No statistics of the batch tie one to the other.
+        """Return the discriminator's loss for untouched and filled pictures [N, 3, H, W], and its terms.
+
+        The network gets no gradients from it.
+        """
+        # One batch of both: fewer, larger convolutions. No normalisation over the batch mixes the two.
         logits = self._logits(torch.cat([image, filled.detach()]), torch.cat([mask, mask]))
         of_image, of_filled = logits.chunk(2)
         loss = discriminator_loss(of_image, of_filled, self.settings.objective)
@@ -155,7 +168,7 @@ class Adversary:
         """One step of the optimiser at `rate` times its peak rate; the norm of the gradients it used up."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.settings.lr
-        # By hand: DistributedDataParallel does not take gradients of gradients.
+        # Not by DistributedDataParallel, which cannot take gradients of gradients.
         self._world.average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), math.inf)  # changes nothing
         self.optimizer.step()

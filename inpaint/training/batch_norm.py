@@ -6,12 +6,16 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from inpaint.networks import Network
 
-def synchronized(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network with its batch normalisation taking statistics over the batches of all processes.
 
-    Weights and running statistics are the same tensors as before. Raises ValueError off CUDA, where torch
-    cannot do that.
+def synchronized(network: Network, device: torch.device) -> Network:
+    """Make the network's batch normalisation take statistics over the batches of all processes.
+
+    Weights and running statistics stay the same tensors.
+
+    Raises:
+        ValueError: the device is no CUDA GPU; torch can do it nowhere else.
     """
     if device.type != "cuda":
         raise ValueError(
@@ -26,7 +30,7 @@ class EncoderBatchNorm:
     Frozen, it normalises with its running statistics, and neither these nor its weights change any more.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         encoder = getattr(network, "encoder", None)
         modules = encoder.modules() if isinstance(encoder, nn.Module) else ()
         self._norms = [module for module in modules if isinstance(module, _BatchNorm)]
@@ -42,10 +46,10 @@ class EncoderBatchNorm:
             norm.eval()
 
     def drop_gradients(self) -> None:
-        """To be called before an optimiser's step: frozen weights have no part in it, nor in the clipping.
+        """Drop the gradients of frozen weights, before an optimiser's step and the clipping.
 
-        Not by requires_grad, which data-parallel wrappers look at once, when they are built: they would wait
-        for these gradients for ever.
+        Not by requires_grad: data-parallel wrappers read it only when they are built, and would wait for
+        these gradients for ever.
         """
         if not self._frozen:
             return

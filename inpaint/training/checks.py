@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
-from inpaint.ops.library import has_compiler
+from inpaint.networks import Network
+from inpaint.ops.build import has_compiler
 from inpaint.training.processes.world import World
 from inpaint.training.settings import TrainSettings
 
@@ -39,7 +39,7 @@ def check_compiler(settings: TrainSettings, device: torch.device) -> None:
 
 
 def check_adversary(settings: TrainSettings, smallest: int) -> None:
-    """Raise ValueError for pictures smaller than the discriminator can judge, in pixels."""
+    """Raise ValueError for pictures that are smaller than the discriminator takes, in pixels."""
     least = min(stage.size for stage in settings.schedule.stages)
     if least < smallest:
         raise ValueError(
@@ -48,9 +48,9 @@ def check_adversary(settings: TrainSettings, smallest: int) -> None:
         )
 
 
-def check_octaves(settings: TrainSettings, network: nn.Module) -> None:
-    """Raise ValueError where coarser octaves are to be charged for, and the network has none."""
-    if settings.loss.coarser > 0 and not getattr(network, "gives_octaves", False):
+def check_octaves(settings: TrainSettings, network: Network) -> None:
+    """Raise ValueError where the loss has a term for coarser octaves, and the network gives none."""
+    if settings.loss.coarser > 0 and not network.gives_octaves:
         raise ValueError(
             f"--loss-coarser {settings.loss.coarser:g} needs a network that fills octave by octave, "
             f"as --network pyramid-unet does; {settings.network} does not: set it to 0"

@@ -8,15 +8,20 @@ import json
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from inpaint.training.settings import Schedule, TrainSettings, flag_name
+from inpaint.masks import parse_recipe
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings, flag_name
 
 
 def add_flags(parser: argparse.ArgumentParser, preset: Mapping[str, Any] | None = None) -> None:
     """Give `parser` one flag per field of TrainSettings; the field b of a field a of several is `--a-b`.
 
-    `preset` (see `inpaint.training.presets`) takes the place of the fields' own defaults.
+    Args:
+        parser: gets the flags.
+        preset: one of `inpaint.training.presets`; its values take the place of the fields' own defaults.
     """
     hints = typing.get_type_hints(TrainSettings)
     given = preset or {}
@@ -38,7 +43,12 @@ def add_flags(parser: argparse.ArgumentParser, preset: Mapping[str, Any] | None 
 
 
 def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
-    """The settings that the flags of `add_flags` parsed into; raises ValueError for values out of range."""
+    """Return the settings that the flags of `add_flags` parsed into.
+
+    Raises:
+        ValueError: a value out of range, or a recipe of masks that cannot be read or has a folder that is not
+            there.
+    """
     values = vars(namespace)
     settings: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(TrainSettings).items():
@@ -47,7 +57,22 @@ def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
             settings[name] = hint(**parts)
         else:
             settings[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
-    return TrainSettings(**settings)
+    made = TrainSettings(**settings)
+    _check_recipe("masks", made.masks)
+    if not Path(made.val_masks).is_dir():  # a folder pairs with the photos by file stem
+        _check_recipe("val_masks", made.val_masks)
+    return made
+
+
+def _check_recipe(name: str, text: str) -> None:
+    """Raise ValueError for a recipe that cannot be drawn from.
+
+    Settings from a checkpoint are not checked: their folders of masks may have moved since.
+    """
+    try:
+        parse_recipe(text)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{flag_name(name)}: {error}") from error
 
 
 def _is_group(hint: Any) -> bool:

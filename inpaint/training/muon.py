@@ -1,8 +1,8 @@
 """Muon: updates of convolution kernels with all their singular values equal.
 
 Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024. Adam's update of a kernel is
-ruled by a few directions; for a network that begins from a smooth fill those are the ones along which there
-is next to nothing to gain. Orthogonalised, the rare directions count as much as the frequent ones.
+dominated by a few directions. For a network that begins from a smooth fill these hardly lower the loss.
+Orthogonalised, the rare directions have as large an update as the frequent ones.
 """
 
 from __future__ import annotations

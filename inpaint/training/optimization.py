@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from inpaint.networks import Network
 from inpaint.training.muon import Muon
 from inpaint.training.settings import TrainSettings
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The learning rate of `step` (from 0): linear warm-up, plateau, half a cosine down to the floor.
+    """Return the learning rate of `step` (from 0): linear warm-up, plateau, half a cosine to the floor.
 
     A pure function of the step, so that a resumed run needs no scheduler state. The decay runs from
     `decay_from` × steps to the last step; the warm-up multiplies whatever the curve says. Steps of
@@ -37,8 +38,8 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
 _FEWEST_ROWS = 4
 
 
-def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW whose decay pulls on weight matrices and kernels alone, not on biases and norms; or Muon."""
+def build_optimizer(network: Network, settings: TrainSettings) -> torch.optim.AdamW:
+    """Build AdamW, or Muon; weight decay is for matrices and kernels alone, not for biases and norms."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2]
     groups: list[dict[str, Any]] = [
@@ -64,7 +65,7 @@ class MovingAverage:
     Buffers, such as running statistics, are averages already and are copied. Decay 0 copies the weights.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._averages = _tensors(self.network.parameters())

@@ -1,6 +1,6 @@
 """Whole training runs by name: what `train.py --preset NAME` sets, each in a few lines.
 
-A flag on the command line goes before the preset, and the preset before the setting's default. Lengths are
+A flag on the command line overrides the preset, and the preset a setting's default. Lengths are
 for one GPU or several, `pconv-carafe`'s for a night on a laptop, too; on a CPU give the others
 `--schedule 128x16:6000,256x8:3000` or so, and the papers' second stages or phases to match:
 `--finetune-steps 2000`, `--adversary-start 3000 --adversary-alone 300`.
@@ -13,12 +13,12 @@ from typing import Any
 # Per-pixel terms alone: no ImageNet network is needed.
 _PIXELS = {"perceptual": 0.0, "style": 0.0, "tv": 0.0}
 _HOLES = "free-form:0.1-0.5*6+thin:0.05-0.2*2+box:0.05-0.3*1"
-# As people paint them: wide strokes, boxes and things that are to go, and now and then a scratch.
+# As people paint them: wide strokes, boxes, whole objects, and a few scratches.
 _WIDE_HOLES = "free-form:0.1-0.5*3+object:0.05-0.4*2+box:0.05-0.4*2+thin:0.05-0.2*1"
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # The released model: as near to the photo as can be. Small pictures will do, because all octaves share
-    # their weights; some of twice the size at the end.
+    # The released model: the highest PSNR. Small pictures are enough, because all octaves share their
+    # weights; some of twice the size come at the end.
     "pconv-carafe": {
         "network": "pyramid-unet",
         "schedule": "64x32:30000,128x8:4000",
@@ -29,8 +29,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": {**_PIXELS, "valid": 0.0, "hole": 2.0, "log_mse": 0.4, "coarser": 0.5},
     },
     # Finishes a network of the preset above, given as --init, against a patch discriminator: sharper wide
-    # holes for some of the PSNR. The feature term holds it to what photos look like: without it, and with a
-    # weight of 0.02, it painted a weave. Needs SqueezeNet's weights (--backbone).
+    # holes for some of the PSNR. The feature term keeps fills like photos: without it, and with a
+    # weight of 0.02, they showed a woven pattern. Needs SqueezeNet's weights (--backbone).
     "pconv-carafe-sharp": {
         "network": "pyramid-unet",
         "schedule": "128x8:3500",
@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # batch normalisation in the encoder is frozen in the second. Needs VGG16 (--backbone). Lengths as in
     # mmagic. Not in the paper: the warm-up, the clipped gradient, and the weights' average that is kept.
     "pconv-paper": {
-        "network": "pconv-unet-paper",
+        "network": "partial-conv-unet-paper",
         "schedule": "256x16:1300000",
         "masks": "free-form:0.01-0.6",
         "lr": 2e-4,
@@ -70,8 +70,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Iizuka et al., SIGGRAPH 2017: the completion network alone, the discriminators alone, then both, and one
     # rectangle for a hole. Its deconvolutions; --upsampler carafe takes their place. Not in the paper,
     # besides what pconv-paper names: Adam for AdaDelta, spectral for batch normalisation in the
-    # discriminators, and the generator's loss -log D for its log(1 - D), whose slope is lost where the
-    # discriminator wins.
+    # discriminators, and the generator's loss -log D for its log(1 - D), whose gradient vanishes where
+    # the discriminator is sure.
     "gl-paper": {
         "network": "global-local-paper",
         "schedule": "256x96:500000",

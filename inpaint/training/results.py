@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from inpaint.networks import Network
 from inpaint.training.run_log import RunLog
 from inpaint.training.validation import LEAST_WORTH, Probes, Validator, decibels
 from inpaint.weights import WeightsError, read_metadata, save_weights
@@ -22,7 +22,7 @@ class Results:
     nor best weights nor samples. OSError from the file system is passed on.
     """
 
-    def __init__(self, folder: Path, network: nn.Module) -> None:
+    def __init__(self, folder: Path, network: Network) -> None:
         self.best: dict[str, float] | None = None  # best validation so far: psnr, step
         self.validator: Validator | None = None
         self.probes: Probes | None = None  # of the last validation

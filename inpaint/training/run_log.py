@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from inpaint.training.settings import Schedule, Stage
+from inpaint.training.schedule import Schedule, Stage
 from inpaint.training.validation import Probes
 
 logger = logging.getLogger("inpaint.training")
@@ -51,7 +51,7 @@ class RunLog:
         self._images = 0
 
     def advance(self, step: int, stage: Stage) -> None:
-        """Step `step` (from 0) of `stage` is done."""
+        """Count step `step` (from 0) of `stage` as done."""
         self._images += stage.batch
         self._bar.set_description_str(
             f"step {step + 1}/{self._schedule.steps} at {stage.size} px", refresh=False
@@ -59,7 +59,7 @@ class RunLog:
         self._bar.update(stage.pixels)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Points of the curves after `step` steps, with the rate since the last ones."""
+        """Add points to the curves after `step` steps, with the rate since the last ones."""
         rate = self._images / max(time.perf_counter() - self._since, 1e-9)
         self._bar.set_postfix_str(f"{rate:.1f} img/s, loss {values['loss/total']:.4f}", refresh=False)
         if self._writer is not None:
@@ -68,7 +68,7 @@ class RunLog:
         self.restart_clock()
 
     def validation(self, step: int, scores: Mapping[str, float], probes: Probes | None = None) -> None:
-        """Points of the validation curves after `step` steps, and of what was found in the network."""
+        """Add points to the validation curves after `step` steps, and those of the network's probes."""
         points = {f"validation/{name}": value for name, value in scores.items()}
         if probes is not None:
             points["validation/psnr_probed"] = probes.psnr
@@ -83,7 +83,7 @@ class RunLog:
                 self._writer.add_scalar(name, value, step)
 
     def samples(self, step: int, grid: np.ndarray) -> None:
-        """A sheet of sample pictures, uint8 H×W×3, after `step` steps."""
+        """Show a sheet of sample pictures, uint8 H×W×3, after `step` steps."""
         (self._folder / "samples").mkdir(parents=True, exist_ok=True)
         Image.fromarray(grid).save(self._folder / "samples" / f"step-{step:08d}.png")
         if self._writer is not None:

@@ -14,84 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inpaint.backbones import check_backbone_name
+from inpaint.devices import check_device_name
 from inpaint.images import MAX_SQUARE
+from inpaint.layers import UPSAMPLERS
 from inpaint.losses import LossWeights
+from inpaint.networks import CONFIGS
 from inpaint.training.adversary import AdversarySettings
+from inpaint.training.schedule import Schedule
 
-# Far beyond all use, and short of where numbers do not fit any more: slips of the keyboard are named.
-MAX_BATCH_PIXELS = 10_000_000_000
-MAX_STEPS = 10**12
-MAX_THREADS = 1024
+MAX_THREADS = 1024  # far beyond all use: a slip of the keyboard is named
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of training at one picture size: squares of `size` px, `batch` of them a step."""
-
-    size: int
-    batch: int
-    steps: int
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"a stage's {name} must be at least 1, got {value} in {self}")
-        if self.size > MAX_SQUARE or self.steps > MAX_STEPS:
-            raise ValueError(f"a stage has at most {MAX_SQUARE} px and {MAX_STEPS:.0e} steps, got {self}")
-        if self.pixels > MAX_BATCH_PIXELS:
-            raise ValueError(
-                f"a batch of {self.pixels / 1e9:.0f} gigapixels is more than {MAX_BATCH_PIXELS / 1e9:.0f}"
-            )
-
-    def __str__(self) -> str:
-        return f"{self.size}x{self.batch}:{self.steps}"
-
-    @property
-    def pixels(self) -> int:
-        """Pixels in one batch."""
-        return self.batch * self.size**2
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The stages of a run in order, written `128x16:6000,256x8:3000` = size × batch : steps, ...
-
-    The step that the stages count is the run's: stages follow one another without a new start of anything.
-    """
-
-    stages: tuple[Stage, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Schedule:
-        """The schedule written in `text`; raises ValueError that names the wrong part and the form."""
-        stages = []
-        for part in text.split(","):
-            try:
-                picture, steps = part.split(":")
-                size, batch = picture.split("x")
-                stages.append(Stage(int(size), int(batch), int(steps)))
-            except ValueError as error:
-                raise ValueError(
-                    f"cannot read stage {part!r} of the schedule {text!r} ({error}): "
-                    "write SIZExBATCH:STEPS, for example 128x16:6000,256x8:3000"
-                ) from None
-        return cls(tuple(stages))
-
-    def __str__(self) -> str:
-        return ",".join(map(str, self.stages))
-
-    @property
-    def steps(self) -> int:
-        """Steps of all stages together."""
-        return sum(stage.steps for stage in self.stages)
-
-    def pixels(self, steps: int | None = None) -> int:
-        """Pixels in the batches of the first `steps` steps, or of all: the work, as convolutions count it."""
-        left, pixels = self.steps if steps is None else steps, 0
-        for stage in self.stages:
-            pixels += min(left, stage.steps) * stage.pixels
-            left -= min(left, stage.steps)
-        return pixels
+# Names that networks had before; checkpoints of that time have them.
+_RENAMED = {"pconv-unet": "partial-conv-unet", "pconv-unet-paper": "partial-conv-unet-paper"}
 
 
 # Small pictures first, several times as many a minute, then the size that is validated.
@@ -99,7 +34,7 @@ _DEFAULT_SCHEDULE = Schedule.parse("128x16:6000,256x8:3000")
 
 
 def _about(text: str, *, free: bool = False) -> dict[str, Any]:
-    """A field's metadata: its help text, and whether it is free to differ when a run is resumed."""
+    """Return a field's metadata: its help text, and whether it may differ when a run is resumed."""
     return {"help": text, "free": free}
 
 
@@ -107,7 +42,8 @@ def _about(text: str, *, free: bool = False) -> dict[str, Any]:
 class TrainSettings:
     """Everything that decides a training run. Fields marked `free` do not change the weights it ends with.
 
-    Raises ValueError for values out of range, naming the setting.
+    Raises:
+        ValueError: a value out of range, or a word that is not known; the message names the setting.
     """
 
     # What to learn from, and where the results go. When a run is resumed the photos are compared by their
@@ -120,9 +56,10 @@ class TrainSettings:
     )
 
     # The network.
-    network: str = field(default="pconv-unet", metadata=_about("a network's name in inpaint.networks"))
+    network: str = field(default="partial-conv-unet", metadata=_about(f"the network: {', '.join(CONFIGS)}"))
     upsampler: str | None = field(
-        default=None, metadata=_about("the decoder's upsampler, instead of the network's own choice")
+        default=None,
+        metadata=_about(f"the decoder's upsampler, instead of the network's own: {', '.join(UPSAMPLERS)}"),
     )
     network_config: dict[str, Any] = field(
         default_factory=dict, metadata=_about("JSON that overrides the network's configuration")
@@ -219,7 +156,7 @@ class TrainSettings:
     # Sums are then rounded in another order, so it is part of what a resumed run must repeat.
     compile: bool = field(default=False, metadata=_about("compile the network with torch.compile"))
     device: str = field(
-        default="auto", metadata=_about("cpu, cuda, or auto = cuda where there is one", free=True)
+        default="auto", metadata=_about("cpu, cuda, cuda:1, or auto = cuda where there is one", free=True)
     )
     threads: int = field(
         default=0, metadata=_about("CPU threads of the network; 0 = torch's choice", free=True)
@@ -246,7 +183,7 @@ class TrainSettings:
         default=64, metadata=_about("validate on this many photos, spread over the set; 0 = all", free=True)
     )
     val_every: int = field(default=1000, metadata=_about("steps between validations", free=True))
-    # Three more fills of each, with parts of the network taken away: what those parts are worth.
+    # Each costs three more fills, in which one part of the network is switched off to measure what it adds.
     probe_count: int = field(
         default=64,
         metadata=_about("probe the network on this many of the validation photos; 0 = none", free=True),
@@ -309,7 +246,8 @@ class TrainSettings:
         if self.adversary.discriminator != "none" and self.adversary.start >= self.schedule.steps:
             raise ValueError(
                 f"--adversary-start {self.adversary.start}: the schedule ends after {self.schedule.steps} "
-                "steps, before the network is charged; give an earlier one, or --adversary-discriminator none"
+                "steps, before the loss has the adversarial term; give an earlier one, or "
+                "--adversary-discriminator none"
             )
         for name in ("lr_floor", "decay_from", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
@@ -319,6 +257,8 @@ class TrainSettings:
         if not all(map(math.isfinite, self.crop_scale)) or self.crop_scale[0] > self.crop_scale[1]:
             raise ValueError(f"--crop-scale must be two numbers, the lower first, got {self.crop_scale}")
         choices = {
+            "network": tuple(CONFIGS),
+            "upsampler": (None, *UPSAMPLERS),
             "optimizer": ("adamw", "muon"),
             "precision": ("bf16", "fp32"),
             "batch_norm": ("own", "sync"),
@@ -326,23 +266,29 @@ class TrainSettings:
         }
         for name, words in choices.items():
             if getattr(self, name) not in words:
-                wanted = " or ".join(words)
-                raise ValueError(f"{flag_name(name)} must be {wanted}, got {getattr(self, name)!r}")
+                wanted = ", ".join(filter(None, words))
+                raise ValueError(f"{flag_name(name)} must be one of {wanted}, got {getattr(self, name)!r}")
+        check_backbone_name(self.backbone)
+        check_device_name(self.device)
         if not self.data:
             raise ValueError("--data names no photos")
 
     def same_validation(self, other: TrainSettings) -> bool:
-        """Whether both validate on the same photos and holes, so that their scores compare."""
+        """Return whether both validate on the same photos and holes, so that their scores compare."""
         names = ("val_data", "val_masks", "val_seed", "val_size", "val_count")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON-able values; `settings_from_json` turns them back."""
+        """Return the settings as JSON-able values; `settings_from_json` turns them back."""
         return {name: _to_json(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 def settings_from_json(values: Mapping[str, Any]) -> TrainSettings:
-    """The settings that `TrainSettings.to_json` wrote; names of other versions are an error."""
+    """Return the settings that `TrainSettings.to_json` wrote.
+
+    Raises:
+        ValueError: there are names of another version among them.
+    """
     hints = typing.get_type_hints(TrainSettings)
     unknown = sorted(set(values) - set(hints))
     for name in {"loss", "adversary"} & set(values):
@@ -351,11 +297,14 @@ def settings_from_json(values: Mapping[str, Any]) -> TrainSettings:
         )
     if unknown:
         raise ValueError(f"unknown settings {', '.join(unknown)}: they were written by another version")
-    return TrainSettings(**{name: _from_json(hints[name], value) for name, value in values.items()})
+    settings = {name: _from_json(hints[name], value) for name, value in values.items()}
+    if "network" in settings:
+        settings["network"] = _RENAMED.get(settings["network"], settings["network"])
+    return TrainSettings(**settings)
 
 
 def essential_differences(ours: TrainSettings, theirs: TrainSettings) -> list[str]:
-    """Settings that differ and would change the course of the run, one readable line each."""
+    """List the settings that differ and would change the course of the run, one readable line each."""
     lines = []
     for spec in dataclasses.fields(TrainSettings):
         a, b = getattr(ours, spec.name), getattr(theirs, spec.name)
@@ -365,7 +314,7 @@ def essential_differences(ours: TrainSettings, theirs: TrainSettings) -> list[st
 
 
 def flag_name(name: str) -> str:
-    """What a setting is called on the command line."""
+    """Return what a setting is called on the command line."""
     return "--" + name.replace("_", "-")
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inpaint.datasets import PhotoSet, open_photos
-from inpaint.datasets.storage import source_label
 from inpaint.masks import blanked
+from inpaint.networks import Network
 from inpaint.networks.probes import (
     Decoder,
     constant_kernels,
@@ -25,23 +25,24 @@ from inpaint.networks.probes import (
 )
 from inpaint.terminal import printable
 from inpaint.training.settings import TrainSettings
+from inpaint.urls import source_label
 
 if TYPE_CHECKING:
     from inpaint.evaluation.cases import Case
 
 logger = logging.getLogger("inpaint.training")
 
-# Enough for the cores or a GPU to work on, little enough for 256 px pictures to fit anywhere.
+# Enough to use the cores or a GPU well, and few enough for 256 px pictures to fit in any memory.
 BATCH = 8
 
-# What is probed by taking it away: the name of the score without it, and what the log calls it.
+# Which parts are switched off in turn: the name of the score without each, and what the log calls it.
 PROBED = {
     "without_residual": "the residual",
     "without_below_8": "what is below 1/8",
     "constant_kernels": "predicted kernels",
 }
 
-# A residual worth less than this many dB is as good as none.
+# A residual that adds less than this many dB is as good as none.
 LEAST_WORTH = 0.05
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -75,9 +76,12 @@ class Probes:
 class Validator:
     """Fills and scores the same cases again and again.
 
-    `cases` are pictures of one size with their holes; `autocast` makes the context the network runs in;
-    `probe_count` of the cases, spread over them, are what `validate` probes on; a network is given `batch` of
-    them at a time.
+    Args:
+        cases: pictures of one size with their holes.
+        device: where the network is.
+        autocast: makes the context that the network runs in.
+        probe_count: `validate` probes on so many of the cases, spread over them.
+        batch: how many cases a network is given at a time.
     """
 
     def __init__(
@@ -95,26 +99,27 @@ class Validator:
         self._device = device
         self._autocast = autocast
 
-    def score(self, network: nn.Module) -> dict[str, float]:
-        """Mean PSNR in dB of the uint8 composites, of the whole pictures and of the holes alone."""
+    def score(self, network: Network) -> dict[str, float]:
+        """Return the mean PSNR in dB of the uint8 composites, of whole pictures and of the holes alone."""
         return self._scores(self.fill(network))
 
-    def validate(self, network: nn.Module) -> tuple[dict[str, float], Probes | None]:
-        """The scores, and what the network's parts are worth; None if it has none of them, or none is probed.
+    def validate(self, network: Network) -> tuple[dict[str, float], Probes | None]:
+        """Return the scores, and what the network's parts are worth.
 
-        The network must be in evaluation mode, and is left as it was.
+        That is None if the network has none of these parts, or none is probed. The network must be in
+        evaluation mode, and is left as it was.
         """
         each = list(self._each(self.cases, self.fill(network)))
         return _means(each), self._probe(network, [each[index]["psnr"] for index in self._probed])
 
     @torch.inference_mode()
-    def _probe(self, network: nn.Module, psnrs: Sequence[float]) -> Probes | None:
-        """The probes, given the whole network's PSNR on each of the cases for it."""
+    def _probe(self, network: Network, psnrs: Sequence[float]) -> Probes | None:
+        """Probe the network, given its PSNR on each of the cases for it."""
         if not psnrs:
             return None
         cases = [self.cases[index] for index in self._probed]
         with self._autocast():
-            decoder = inspect_decoder(network, [self._batch(cases[: self._size])])
+            decoder = inspect_decoder(network, [self._batch(network, cases[: self._size])])
         kernels = {level: seen.mean for level, seen in decoder.kernels.items()}
         probes = {
             "without_residual": without_residual(network),
@@ -130,50 +135,47 @@ class Validator:
         return Probes(fmean(psnrs), without, decoder) if without else None
 
     def harmonic(self) -> dict[str, float]:
-        """The same scores for the membrane, the best of the baselines: what a network has to beat."""
+        """Return the same scores for the membrane, the best of the baselines."""
         from inpaint.evaluation.methods import harmonic
 
         return self._scores(harmonic(case.image, case.mask) for case in self.cases)
 
-    def fill(self, network: nn.Module, count: int | None = None) -> Iterator[np.ndarray]:
-        """The composites of the first `count` cases, or of all: uint8 H×W×3."""
+    def fill(self, network: Network, count: int | None = None) -> Iterator[np.ndarray]:
+        """Yield the composites of the first `count` cases, or of all: uint8 H×W×3."""
         return self._fills(network, self.cases[:count])
 
     @torch.inference_mode()
-    def _fills(self, network: nn.Module, cases: Sequence[Case]) -> Iterator[np.ndarray]:
+    def _fills(self, network: Network, cases: Sequence[Case]) -> Iterator[np.ndarray]:
         for start in range(0, len(cases), self._size):
             batch = cases[start : start + self._size]
             with self._autocast():
-                prediction = network(*self._batch(batch))
-            pixels = prediction.float().clamp(0, 1).mul(255).round().to(torch.uint8)
-            for case, filled in zip(batch, pixels.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
+                prediction = network(*self._batch(network, batch))
+            for case, filled in zip(batch, network.to_pixels(prediction), strict=True):
                 yield np.where(case.mask[..., None], filled, case.image)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All cases as networks take them: images [N, 3, H, W] in [0, 1] and masks [N, 1, H, W]."""
+    def batches(self, network: Network) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all cases as the network takes them, images [N, 3, H, W] and masks [N, 1, H, W]."""
         for start in range(0, len(self.cases), self._size):
-            yield self._batch(self.cases[start : start + self._size])
+            yield self._batch(network, self.cases[start : start + self._size])
 
-    def sheet(self, network: nn.Module, count: int = 6) -> np.ndarray:
-        """One row per case, input with a grey hole, fill and truth side by side: uint8 picture."""
+    def sheet(self, network: Network, count: int = 6) -> np.ndarray:
+        """Return a picture with a row per case: input with a grey hole, fill and truth; uint8 H×W×3."""
         rows = []
         for case, filled in zip(self.cases, self.fill(network, count), strict=False):
             hidden = blanked(case.image, case.mask)
             rows.append(np.concatenate([hidden, filled, case.image], axis=1))
         return np.concatenate(rows)
 
-    def _batch(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
+    def _batch(self, network: Network, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
         image = np.stack([case.image for case in cases])  # [N, H, W, 3]
-        mask = np.stack([case.mask for case in cases])[..., None]  # [N, H, W, 1]
-        # NHWC memory seen as NCHW is channels_last already.
-        known = torch.from_numpy(np.where(mask, np.uint8(0), image)).to(self._device).permute(0, 3, 1, 2)
-        return known.float() / 255, torch.from_numpy(mask).to(self._device).permute(0, 3, 1, 2).float()
+        mask = np.stack([case.mask for case in cases])  # [N, H, W]
+        return network.to_input(image, mask, self._device)
 
     def _scores(self, results: Iterator[np.ndarray]) -> dict[str, float]:
         return _means(list(self._each(self.cases, results)))
 
     def _each(self, cases: Sequence[Case], results: Iterator[np.ndarray]) -> Iterator[dict[str, float]]:
-        """Scores of each composite; that of the hole where there is one."""
+        """Yield the scores of each composite; that of the hole where there is one."""
         from inpaint import metrics  # brings scikit-image, which a machine that only trains need not have
 
         for case, result in zip(cases, results, strict=True):
@@ -190,10 +192,13 @@ def _means(each: Sequence[dict[str, float]]) -> dict[str, float]:
 def build_validator(
     settings: TrainSettings, training: PhotoSet, device: torch.device, autocast: Autocast
 ) -> Validator:
-    """The validation that the settings ask for, with the membrane's score in the log as the mark to beat.
+    """Build the validation that the settings ask for, and log the membrane's score for comparison.
 
-    Warns of photos that are among the `training` photos, and names what cannot be read. Raises
-    FileNotFoundError for photos that are not there, ValueError where none could be read.
+    Warns of photos that are among the `training` photos, and names what cannot be read.
+
+    Raises:
+        FileNotFoundError: the photos are not there.
+        ValueError: none could be read.
     """
     from inpaint.evaluation.cases import EvaluationSet
 
@@ -220,5 +225,5 @@ def build_validator(
 
 
 def decibels(scores: dict[str, float]) -> str:
-    """Scores for a line of a log."""
+    """Return scores as text for a line of a log."""
     return ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items())

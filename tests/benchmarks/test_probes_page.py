@@ -15,7 +15,7 @@ from inpaint.datasets import open_photos
 from inpaint.evaluation import EvaluationSet
 from inpaint.layers import push_pull
 from inpaint.metrics import psnr
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, build_network
 from inpaint.weights import save_weights
 
 RECIPES = ["box:0.1-0.3", "free-form:0.1-0.5"]
@@ -26,9 +26,9 @@ def models(tmp_path: Path) -> list[str]:
     """A U-Net as a file, Global&Local as a folder; both begin at the membrane and do not stay there."""
     torch.manual_seed(0)
     small_unet = {"widths": (4, 4, 6), "head_width": 4, "compressed_channels": 2}
-    unet = build_network({**PRESETS["pconv-unet"], **small_unet})
+    unet = build_network({**CONFIGS["partial-conv-unet"], **small_unet})
     other = build_network(
-        {**PRESETS["global-local"], "width": 4, "compressed_channels": 2, "dilations": (2,)}
+        {**CONFIGS["global-local"], "width": 4, "compressed_channels": 2, "dilations": (2,)}
     )
     paths = [tmp_path / "unet.safetensors", tmp_path / "other" / "model.safetensors"]
     for network, path in zip((unet, other), paths, strict=True):
@@ -113,7 +113,7 @@ def test_a_wrong_command_line_is_one_sentence(
 
 def test_a_network_without_carafe(probing, photos, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    config = {**PRESETS["pconv-unet"], "widths": (4, 4), "upsampler": "nearest", "head_start": False}
+    config = {**CONFIGS["partial-conv-unet"], "widths": (4, 4), "upsampler": "nearest", "head_start": False}
     save_weights(build_network(config), tmp_path / "plain.safetensors")
     told = page(
         probing, monkeypatch, capsys,

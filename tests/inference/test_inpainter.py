@@ -14,15 +14,15 @@ from torch import nn
 
 from inpaint import Inpainter
 from inpaint.inference import plan, scales
-from inpaint.networks import build_network
+from inpaint.networks import Network, build_network
 
 
-class Recorder(nn.Module):
+class Recorder(Network):
     """Predicts one grey and remembers what it was shown."""
 
     def __init__(self, stride=32, value=0.5):
-        super().__init__()
-        self.stride, self.value, self.seen = stride, value, []
+        super().__init__({}, stride)
+        self.value, self.seen = value, []
 
     def forward(self, image, mask):
         assert image.shape[1:] == (3, *mask.shape[2:]) and mask.shape[:2] == (1, 1)
@@ -33,10 +33,11 @@ class Recorder(nn.Module):
         return torch.full_like(image, self.value)
 
 
-class MeanColour(nn.Module):
+class MeanColour(Network):
     """Predicts the mean of the colours it is shown, so that every window is filled differently."""
 
-    stride = 32
+    def __init__(self):
+        super().__init__({}, stride=32)
 
     def forward(self, image, mask):
         known = 1 - mask
@@ -403,13 +404,11 @@ def test_inference_loads_no_training_code():
     assert done.stdout.strip() == "[]"
 
 
-class Convolution(nn.Module):
+class Convolution(Network):
     """Remembers in which type it convolved."""
 
-    stride = 8
-
     def __init__(self):
-        super().__init__()
+        super().__init__({}, stride=8)
         self.conv = nn.Conv2d(3, 3, 1)
 
     def forward(self, image, mask):

@@ -185,7 +185,7 @@ def test_a_kept_promise_about_the_hole_changes_nothing() -> None:
         torch.testing.assert_close(result[0], raw[0])
         assert torch.equal(result[1], raw[1])
 
-    parts, holes = list(x.split([2, 4], dim=1)), [Hole.RAW, Hole.SCALED]
+    parts, holes = list(x.split([2, 4], dim=1)), [Hole.ARBITRARY, Hole.SCALED]
     result = layer([parts[0], parts[1] * level], [level, level], holes)
     torch.testing.assert_close(result[0], raw[0], rtol=1e-5, atol=1e-5)  # sums of valid are float32
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.layers import UPSAMPLERS, PartialConv2d, Upsampler, push_pull
-from inpaint.networks import PRESETS, PartialConvUNet, PartialConvUNetConfig, build_network
+from inpaint.networks import CONFIGS, PartialConvUNet, PartialConvUNetConfig, build_network
 
 # Three halvings, every kind of part, and nothing large.
 SMALL = PartialConvUNetConfig(
@@ -56,7 +56,7 @@ def photo(batch: int = 2, height: int = 32, width: int = 40) -> tuple[Tensor, Te
 
 def preset(name: str, **changes: Any) -> PartialConvUNet:
     with torch.device("meta"):  # sizes only
-        made = build_network({**PRESETS[name], **changes})
+        made = build_network({**CONFIGS[name], **changes})
     assert isinstance(made, PartialConvUNet)
     return made
 
@@ -306,7 +306,7 @@ def test_building_does_not_change_the_config_it_is_given() -> None:
 
 
 def test_the_released_network_fits_into_16_mib_in_float16() -> None:
-    net = preset("pconv-unet")
+    net = preset("partial-conv-unet")
     assert net.config["upsampler"] == "carafe"
     assert sum(p.numel() for p in net.parameters()) < 8_400_000 - 65_536  # the header's and the names' room
     assert not list(net.buffers())
@@ -317,7 +317,7 @@ def test_the_papers_network_has_the_papers_layers() -> None:
 
     Their last layer, PConv16, goes from 64 + 3 channels to the picture, without normalisation or rectifier.
     """
-    net = preset("pconv-unet-paper")
+    net = preset("partial-conv-unet-paper")
     assert net.stride == 128
     stages = [level.down for level in net.encoder]
     encoder = [(s.conv.in_channels, s.conv.out_channels, s.conv.kernel_size, s.conv.stride) for s in stages]
@@ -353,7 +353,7 @@ def test_the_papers_network_has_the_papers_layers() -> None:
 def test_carafe_adds_to_the_papers_network_what_is_published() -> None:
     """0.564 M weights in seven upsamplers, 2.2 %."""
     sizes = {
-        name: sum(p.numel() for p in preset("pconv-unet-paper", upsampler=name).parameters())
+        name: sum(p.numel() for p in preset("partial-conv-unet-paper", upsampler=name).parameters())
         for name in ("carafe", "nearest")
     }
     assert sizes["carafe"] - sizes["nearest"] == 564_092

@@ -15,17 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.layers import CarafeUpsample, PartialConv2d, push_pull
-from inpaint.networks import PRESETS, build_network, probes
+from inpaint.networks import CONFIGS, build_network, probes
 
 SMALL_UNET = {
-    **PRESETS["pconv-unet"],
+    **CONFIGS["partial-conv-unet"],
     "widths": (8, 12, 16),
     "kernel_sizes": (5, 3),
     "head_width": 6,
     "compressed_channels": 8,
 }
 SMALL_GLOBAL_LOCAL = {
-    **PRESETS["global-local"],
+    **CONFIGS["global-local"],
     "width": 4,
     "compressed_channels": 4,
     "dilations": (1, 2),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.layers import UPSAMPLERS, CarafeUpsample, PartialConv2d, push_pull
-from inpaint.networks import PRESETS, PyramidUNet, PyramidUNetConfig, build_network, probes
+from inpaint.networks import CONFIGS, PyramidUNet, PyramidUNetConfig, build_network, probes
 
 # Two halvings, every kind of part, and nothing large.
 SMALL = PyramidUNetConfig(
@@ -164,7 +164,7 @@ def test_a_config_builds_the_network_again() -> None:
     image, mask = photo()
     with torch.no_grad():
         assert torch.equal(again.eval()(image, mask), made(image, mask))
-    assert isinstance(build_network(PRESETS["pyramid-unet"]), PyramidUNet)
+    assert isinstance(build_network(CONFIGS["pyramid-unet"]), PyramidUNet)
 
 
 @pytest.mark.parametrize(

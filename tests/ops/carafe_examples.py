@@ -14,7 +14,7 @@ from carafe_oracle import Array, Reassembly, reassemble
 from torch import Tensor
 
 from inpaint import ops
-from inpaint.ops import NORMALIZERS, library, reference
+from inpaint.ops import NORMALIZERS, build, reference
 
 # (relative, absolute): a result's own rounding, and for float32 and float64 that of sums of k²·C products.
 TOLERANCES = {
@@ -52,7 +52,7 @@ def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 CUDA = Implementation(on_gpu(ops.carafe), on_gpu(ops.carafe_fused))
-needs_compiler = pytest.mark.skipif(not library.has_compiler(), reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(not build.has_compiler(), reason="no C++ compiler")
 KERNELS = [
     pytest.param(COMPILED, id="compiled", marks=needs_compiled),
     pytest.param(EMULATED, id="emulated", marks=needs_compiler),

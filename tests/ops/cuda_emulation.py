@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inpaint.ops import library, registration
-from inpaint.ops.library import Recipe
+from inpaint.ops import build, registration
+from inpaint.ops.build import Recipe
 
 FOLDER = Path(__file__).parent / "cuda_emulator"
 # `make asan` sets -fsanitize=address. Not -O3: building would take longer than running.
@@ -19,14 +19,16 @@ FLAGS = os.environ.get("INPAINT_EMULATOR_FLAGS", "-O1").split()
 
 
 def recipe() -> Recipe:
-    csrc = library.sources_folder()
+    csrc = build.sources_folder()
     headers = [*csrc.glob("*.h"), *csrc.glob("cuda/*.*"), FOLDER / "cuda_runtime.h"]
     source = FOLDER / "library.cpp"
     return Recipe(
         "inpaint_emulated",
+        title="the CUDA kernels for their emulator",
+        duration="about a minute",
         sources=(source,),
         watched=(source, *sorted(headers)),
-        flags=("-std=c++20", "-fvisibility=hidden", "-Wno-unknown-pragmas", *library.ABI_FLAGS, *FLAGS),
+        flags=("-std=c++20", "-fvisibility=hidden", "-Wno-unknown-pragmas", *build.ABI_FLAGS, *FLAGS),
         link_flags=tuple(flag for flag in FLAGS if flag.startswith("-fsanitize")),
         include=(FOLDER,),
     )
@@ -35,7 +37,7 @@ def recipe() -> Recipe:
 @functools.cache
 def operators() -> Any:
     """`torch.ops.inpaint_emulated`, with gradients."""
-    torch.ops.load_library(str(library.build(recipe())))
+    torch.ops.load_library(str(build.build(recipe())))
     operators.registry = registration.register("inpaint_emulated")  # type: ignore[attr-defined]
     return torch.ops.inpaint_emulated
 

@@ -27,7 +27,7 @@ from carafe_examples import (
 from torch import Tensor
 
 from inpaint import ops
-from inpaint.ops import carafe, carafe_fused, library
+from inpaint.ops import build, carafe, carafe_fused
 
 # Around the borders of tiles and vectors: 8×8, 8×16 or 8×32 source pixels and 8 or 16 channels on the CPU,
 # 8×8 and strips of 16×32 on a GPU. Kernel sizes that the CUDA compiler knows, and others.
@@ -60,7 +60,7 @@ INTERIOR = Sizes(1, 32, 17, 33, kernel_size=3, groups=2, scale=1)
 def test_the_compiled_operator_runs_where_a_compiler_exists() -> None:
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         pytest.skip("no C++ compiler")
-    assert library.has_compiler()
+    assert build.has_compiler()
     assert ops.implementation("cpu") == "compiled"
 
 

@@ -1,4 +1,4 @@
-"""Where PyTorch takes the operator: export, ONNX, vmap, FLOP counts, and under mmcv's names."""
+"""Where PyTorch takes the operator: export, ONNX, vmap and FLOP counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from inpaint.layers import CarafeUpsample
-from inpaint.ops import carafe, carafe_fused, mmcv
+from inpaint.ops import carafe, carafe_fused
 
 SIZES = Sizes(2, 6, 4, 5, kernel_size=3, groups=2)
 
@@ -175,43 +175,3 @@ def test_vmap_equals_a_loop(
     gradients = (torch.autograd.grad(y, mapped[:2], slope, retain_graph=True) for y in (result, loop))
     for mapped_gradient, wanted in zip(*gradients, strict=True):
         torch.testing.assert_close(mapped_gradient, wanted)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# mmcv's names
-# ------------------------------------------------------------------------------------------------------------
-
-
-def test_mmcvs_functions_are_these_operators() -> None:
-    made = example(SIZES)
-    wanted = carafe(made.features, made.numbers, *SIZES.integers)
-    named = {"kernel_size": 3, "group_size": 2, "scale_factor": 2}
-    for function in (mmcv.carafe, mmcv.carafe_naive):
-        assert torch.equal(function(made.features, made.numbers, 3, 2, 2), wanted)
-        assert torch.equal(function(made.features, made.numbers, **named), wanted)
-    for module in (mmcv.CARAFE, mmcv.CARAFENaive):
-        assert torch.equal(module(3, 2, 2)(made.features, made.numbers), wanted)
-        assert torch.equal(module(**named)(made.features, made.numbers), wanted)
-    with pytest.raises(ValueError, match=r"kernels must have shape \[2, 18, 6, 8\]"):
-        mmcv.carafe(made.features[..., :3, :4], made.numbers, 3, 2, 2)
-
-
-@pytest.mark.parametrize("dilation", [1, 2])
-def test_mmcvs_module_is_the_layer(dilation: int) -> None:
-    pack = mmcv.CARAFEPack(6, 2, up_kernel=3, up_group=2, encoder_dilation=dilation, compressed_channels=4)
-    assert {name: tuple(t.shape) for name, t in pack.state_dict().items()} == {
-        "channel_compressor.weight": (4, 6, 1, 1),
-        "channel_compressor.bias": (4,),
-        "content_encoder.weight": (72, 4, 3, 3),
-        "content_encoder.bias": (72,),
-    }
-    nn.init.normal_(pack.content_encoder.weight)
-    x = torch.randn(2, 6, 7, 5)
-    logits = pack.content_encoder(pack.channel_compressor(x))
-    kernels = pack.kernel_normalizer(logits)
-    torch.testing.assert_close(kernels.view(2, 2, 9, 14, 10).sum(2), torch.ones(2, 2, 14, 10))
-    torch.testing.assert_close(pack(x), pack.feature_reassemble(x, kernels))
-    if dilation == 1:
-        layer = CarafeUpsample(6, 2, compressed_channels=4, up_kernel=3, groups=2)
-        layer.load_state_dict(pack.state_dict())
-        assert torch.equal(pack(x), layer(x)[0])

@@ -12,10 +12,10 @@ from pathlib import Path
 import cuda_emulation
 import pytest
 import torch
-from carafe_examples import EMULATED, TWIN, Sizes, example, needs_compiler
+from carafe_examples import EMULATED, TWIN, Sizes, example, needs_compiled, needs_compiler
 
-from inpaint.ops import cuda, library
-from inpaint.ops.library import BuildError
+from inpaint.ops import build, cuda, library
+from inpaint.ops.build import BuildError
 
 needs_nvcc = pytest.mark.skipif(cuda.missing() is not None, reason=f"no CUDA library here: {cuda.missing()}")
 
@@ -29,7 +29,7 @@ needs_nvcc = pytest.mark.skipif(cuda.missing() is not None, reason=f"no CUDA lib
 def test_the_cuda_sources_compile_link_and_register(monkeypatch: pytest.MonkeyPatch) -> None:
     """For one architecture and PTX, with every warning an error."""
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0+PTX")
-    path = cuda.build(cuda.recipe(flags=["-Werror=all-warnings", "-Xcompiler=-Wall,-Werror"]))
+    path = build.build(cuda.recipe(flags=["-Werror=all-warnings", "-Xcompiler=-Wall,-Werror"]))
     script = f"""
 import torch
 from inpaint.ops import library
@@ -107,16 +107,19 @@ def test_what_is_missing_is_named_with_the_remedy(
     assert cuda.missing() is None
 
 
+@needs_compiled
 def test_without_nvcc_a_gpu_is_served_by_the_twin_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgetful: None
+    monkeypatch: pytest.MonkeyPatch, forgetful: None
 ) -> None:
+    monkeypatch.setenv("INPAINT_OPS", "auto")
     monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not cuda.wanted() and cuda.load() is False
+    assert not cuda.wanted() and library.load() == {"cpu", "meta"}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(cuda, "missing", lambda: "no nvcc found; install it")
+    monkeypatch.setattr(cuda, "name", lambda: "no such library")
     with pytest.warns(RuntimeWarning, match=r"CARAFE on CUDA runs on plain PyTorch .*: no nvcc found"):
-        assert cuda.load() is False
+        assert library.load() == {"cpu", "meta"}
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -212,6 +215,10 @@ def test_the_emulator_notices_mistakes(emulator_program: Path, mistake: int, sai
 @needs_compiler
 def test_the_emulated_library_is_made_from_the_sources_that_nvcc_compiles() -> None:
     watched = set(cuda_emulation.recipe().watched)
-    csrc = library.sources_folder()
-    assert {csrc / "cuda" / name for name in ("carafe.cu", "block.h", "launch.h")} <= watched
-    assert '#include "../../../csrc/cuda/carafe.cu"' in (cuda_emulation.FOLDER / "library.cpp").read_text()
+    csrc = build.sources_folder()
+    kernels = {path for path in csrc.glob("cuda/*.*") if path.name != "register.cu"}
+    assert kernels <= watched
+    source = (cuda_emulation.FOLDER / "library.cpp").read_text()
+    for path in kernels:
+        if path.suffix == ".cu":
+            assert f'#include "../../../csrc/cuda/{path.name}"' in source

@@ -18,12 +18,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from inpaint.inference.detail import add_detail
+from inpaint.ops import exemplars_reference
 from inpaint.ops.exemplars import (
     FORBIDDEN,
     exemplar_search,
-    exemplar_search_twin,
     exemplar_vote,
-    exemplar_vote_twin,
 )
 
 WORST = 2**31 - 1
@@ -42,12 +41,12 @@ Case = dict[str, Any]
 def search_twin(target: Tensor, source: Tensor, penalty: Tensor, *given: Tensor, **options: Any) -> Any:
     none = torch.empty((0, 2), dtype=torch.int32)
     rest: Case = {"guides": None, "steps": none, "offsets": none, "radius": 3, "refinements": 1}
-    return exemplar_search_twin(target, source, penalty, *given, **(rest | options))
+    return exemplars_reference.exemplar_search(target, source, penalty, *given, **(rest | options))
 
 
 def vote_twin(*given: Tensor, **options: Any) -> Tensor:
     rest: Case = {"radius": 3, "best": False}
-    return exemplar_vote_twin(*given, **(rest | options))
+    return exemplars_reference.exemplar_vote(*given, **(rest | options))
 
 
 SEARCHES = [

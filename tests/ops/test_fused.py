@@ -9,7 +9,7 @@ import torch
 from carafe_examples import needs_compiled
 from torch import Tensor
 
-from inpaint.ops import channel_norm, concatenate_known, fused, membrane_raised, renormalize
+from inpaint.ops import channel_norm, concatenate_known, fused_reference, membrane_raised, renormalize
 
 pytestmark = needs_compiled
 
@@ -56,7 +56,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 @pytest.mark.parametrize("sweeps", [1, 2, 12])
 def test_the_membrane_equals_its_twin(height: int, width: int, known: float, sweeps: int) -> None:
     given = level(2, 3, height, width, known)
-    result, wanted = membrane_raised(*given, sweeps), fused.membrane_raised_twin(*given, sweeps)
+    result, wanted = membrane_raised(*given, sweeps), fused_reference.membrane_raised(*given, sweeps)
     torch.testing.assert_close(result, wanted, rtol=0, atol=MEMBRANE_TOLERANCE)
     _, colour, mask = given
     assert torch.equal(torch.where(mask > 0, result, 0), colour)
@@ -124,9 +124,9 @@ def test_passes_over_pixels_equal_their_twins(
     x, weight = pixels(2, channels, *size, dtype), torch.rand(channels) + 0.5
     mass = (torch.rand(2, 1, *size) * 9 - 3).clamp(min=0)
     for bias in (None, weight):
-        close(renormalize(x, mass, 9.0, bias), fused.renormalize_twin(x, mass, 9.0, bias))
+        close(renormalize(x, mass, 9.0, bias), fused_reference.renormalize(x, mass, 9.0, bias))
     for slope in (1.0, 0.2):
-        close(channel_norm(x, weight, slope), fused.channel_norm_twin(x, weight, slope))
+        close(channel_norm(x, weight, slope), fused_reference.channel_norm(x, weight, slope))
     assert channel_norm(x, weight).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -144,7 +144,7 @@ def test_concatenation_equals_its_twin(
     ]
     valids: list[Tensor | None] = [(torch.rand(2, 1, *size) * 2 - 0.5).clamp(0, 1) for _ in channels]
     valids[-1] = None if len(channels) > 1 else valids[-1]
-    close(concatenate_known(parts, valids), fused.concatenate_known_twin(parts, valids))
+    close(concatenate_known(parts, valids), fused_reference.concatenate_known(parts, valids))
 
 
 @pytest.mark.parametrize("content", [torch.nan, torch.inf])

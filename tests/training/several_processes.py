@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 import inpaint
 from inpaint.datasets import PhotoSet, open_photos
+from inpaint.networks import Network
 from inpaint.training import adversary, run_log
 from inpaint.training.adversary import AdversarySettings
 from inpaint.training.processes.world import LostProcessError, World, join_world
-from inpaint.training.settings import Schedule
+from inpaint.training.schedule import Schedule
 from inpaint.training.trainer import Trainer
 
 # Seconds to wait for another process: starting one takes long where tests compete for few cores.
@@ -60,7 +61,7 @@ def settings(photos: Path, output: Path, **changes: Any) -> Any:
 
 
 def train(
-    world: World, photos: Path, output: Path, network: nn.Module | None = None, **changes: Any
+    world: World, photos: Path, output: Path, network: Network | None = None, **changes: Any
 ) -> dict[str, Any]:
     """The loss of each step, what was raised, and after how many seconds."""
     losses: list[float] = []
@@ -73,7 +74,9 @@ def train(
     started, error = time.monotonic(), None
     with mock.patch.object(run_log.RunLog, "scalars", note):
         try:
-            Trainer(settings(photos, output, **changes), network, open_photos([photos]), world).run()
+            trainer = Trainer(settings(photos, output, **changes), network, open_photos([photos]), world)
+            trainer.prepare()
+            trainer.run()
         except (RuntimeError, OSError, ValueError) as raised:
             error = raised
     return {

@@ -115,7 +115,7 @@ def test_kernels_are_even_but_in_the_papers_preset(kind: str, settings: dict[str
 def test_the_charge_leaves_the_discriminator_as_it_is(objective: str) -> None:
     judge, (_, filled, mask) = made(objective=objective), pictures()
     filled.requires_grad_()
-    term = judge.charge(filled, mask)
+    term = judge.generator_term(filled, mask)
     term.backward()
     assert filled.grad is not None and filled.grad.any()
     assert all(p.grad is None and p.requires_grad for p in judge.network.parameters())
@@ -127,7 +127,7 @@ def test_the_blame_leaves_the_network_as_it_is() -> None:
     # Not with hinge: within its margin the gradients of the last bias cancel.
     judge, (image, filled, mask) = made(objective="bce"), pictures()
     filled.requires_grad_()
-    loss, terms = judge.blame(image, filled, mask, step=0)
+    loss, terms = judge.discriminator_loss(image, filled, mask, step=0)
     loss.backward()
     assert filled.grad is None
     assert all(p.grad is not None and p.grad.any() for p in judge.network.parameters())
@@ -139,9 +139,9 @@ def test_the_blame_leaves_the_network_as_it_is() -> None:
 @pytest.mark.usefixtures("judged")
 def test_the_penalty_comes_every_so_often_and_for_the_steps_between() -> None:
     judge, (image, filled, mask) = made(r1=0.5, r1_every=4), pictures()
-    plain, terms = judge.blame(image, filled, mask, step=3)
+    plain, terms = judge.discriminator_loss(image, filled, mask, step=3)
     assert "r1" not in terms
-    loss, terms = judge.blame(image, filled, mask, step=4)
+    loss, terms = judge.discriminator_loss(image, filled, mask, step=4)
     slopes = []
     for picture, hole in zip(image, mask, strict=True):
         own = picture[None].clone().requires_grad_()
@@ -157,7 +157,7 @@ def test_updates_teach_it_to_tell_filled_from_untouched() -> None:
     judge = made(lr=1e-2, r1=0.01)
     for step in range(150):
         image, _, mask = pictures(8)
-        loss, _ = judge.blame(image, image * (1 - mask), mask, step)
+        loss, _ = judge.discriminator_loss(image, image * (1 - mask), mask, step)
         loss.backward()
         judge.update(rate=1.0)
     image, _, mask = pictures(8)
@@ -173,7 +173,7 @@ def test_the_rate_scales_the_discriminators_own() -> None:
         torch.manual_seed(0)
         judge, (image, filled, mask) = made(lr=1e-3), pictures()
         before = [p.detach().clone() for p in judge.network.parameters()]
-        judge.blame(image, filled, mask, 0)[0].backward()
+        judge.discriminator_loss(image, filled, mask, 0)[0].backward()
         judge.update(rate)
         moved.append([p.detach() - b for p, b in zip(judge.network.parameters(), before, strict=True)])
     for whole, quarter in zip(*moved, strict=True):
@@ -190,11 +190,11 @@ def test_both_discriminators_take_a_step_with_the_penalty(name: str, size: int) 
     )
     image, mask = torch.rand(2, 3, size, size), torch.zeros(2, 1, size, size)
     mask[..., 5:20, 5:20] = 1
-    loss, terms = judge.blame(image, 1 - image, mask, 0)
+    loss, terms = judge.discriminator_loss(image, 1 - image, mask, 0)
     loss.backward()
     judge.update(1.0)
     assert torch.isfinite(loss) and terms["r1"] > 0
-    assert torch.isfinite(judge.charge(image, mask))
+    assert torch.isfinite(judge.generator_term(image, mask))
 
 
 @pytest.mark.parametrize("name", ["patch", "global-local"])
@@ -208,8 +208,8 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(name: str) -> None:
         judge = made(discriminator=name, r1=1.0, r1_every=2, objective="bce")
         for step in range(2):
             for picture, hole in zip(image.chunk(parts), mask.chunk(parts), strict=True):
-                judge.charge(1 - picture, hole)
-                loss, _ = judge.blame(picture, 1 - picture, hole, step)
+                judge.generator_term(1 - picture, hole)
+                loss, _ = judge.discriminator_loss(picture, 1 - picture, hole, step)
                 (loss / parts).backward()
             if step:
                 gradients.append([p.grad for p in judge.network.parameters()])
@@ -225,7 +225,7 @@ def test_updates_bring_the_spectral_norms_to_1(name: str) -> None:
     image, mask = torch.rand(2, 3, 64, 64), torch.ones(2, 1, 64, 64)
     for step in range(60):
         if not step:
-            judge.blame(image, 1 - image, mask, step)[0].backward()
+            judge.discriminator_loss(image, 1 - image, mask, step)[0].backward()
         judge.update(1.0)
     for module in judge.network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

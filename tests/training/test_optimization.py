@@ -8,7 +8,8 @@ from tiny_training import TinyNetwork, tiny_settings
 from torch import nn
 
 from inpaint.training.optimization import MovingAverage, build_optimizer, learning_rate
-from inpaint.training.settings import Schedule, TrainSettings
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings
 
 
 def settings(**changes: object) -> TrainSettings:

@@ -16,7 +16,7 @@ from torch import nn
 from inpaint.datasets import open_photos
 from inpaint.evaluation import iter_cases
 from inpaint.metrics import psnr
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, Network, build_network
 from inpaint.networks.probes import (
     Decoder,
     carafe_levels,
@@ -27,23 +27,24 @@ from inpaint.networks.probes import (
 )
 from inpaint.training.results import Results
 from inpaint.training.run_log import RunLog
-from inpaint.training.settings import Schedule, TrainSettings
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings
 from inpaint.training.trainer import Stop, Trainer
 from inpaint.training.validation import Probes, Validator
 
 
-def small_unet(**changes: Any) -> nn.Module:
+def small_unet(**changes: Any) -> Network:
     """Four halvings, so that there is something below 1/8."""
     torch.manual_seed(0)
     widths = {"widths": (4, 4, 6, 6), "kernel_sizes": (3,), "head_width": 4, "compressed_channels": 2}
-    return build_network({**PRESETS["pconv-unet"], **widths, "decoder_blocks": (0,), **changes})
+    return build_network({**CONFIGS["partial-conv-unet"], **widths, "decoder_blocks": (0,), **changes})
 
 
-def small_pyramid() -> nn.Module:
+def small_pyramid() -> Network:
     torch.manual_seed(0)
     sizes = {"widths": (4, 6), "kernel_sizes": (3, 3), "decoder_widths": (4,), "head_width": 4}
     blocks = {"encoder_blocks": ((), (1,)), "decoder_blocks": ((),), "compressed_channels": 2}
-    return build_network({**PRESETS["pyramid-unet"], **sizes, **blocks, "smallest": 4})
+    return build_network({**CONFIGS["pyramid-unet"], **sizes, **blocks, "smallest": 4})
 
 
 def settings_of(photos: Path, output: Path, **changes: Any) -> TrainSettings:
@@ -57,7 +58,7 @@ def of_the_run(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
 
 @pytest.mark.parametrize("build", [small_unet, small_pyramid])
 def test_a_run_probes_its_network(
-    build: Callable[[], nn.Module], photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    build: Callable[[], Network], photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -118,7 +119,7 @@ def test_networks_without_such_parts_are_only_scored(
     assert of_the_run(caplog, "worth") == []
 
 
-def composites(network: nn.Module, cases: list[Any]) -> list[np.ndarray]:
+def composites(network: Network, cases: list[Any]) -> list[np.ndarray]:
     filled = []
     for case in cases:
         image = torch.from_numpy(case.image).permute(2, 0, 1)[None] / 255

@@ -2,23 +2,18 @@ import argparse
 import dataclasses
 import json
 import typing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inpaint import networks
 from inpaint.masks import parse_recipe
-from inpaint.networks import build_network
+from inpaint.networks import CONFIGS, build_network
 from inpaint.training.adversary import Phase
 from inpaint.training.flags import add_flags, settings_from_flags
 from inpaint.training.presets import PRESETS
-from inpaint.training.settings import (
-    Schedule,
-    Stage,
-    TrainSettings,
-    essential_differences,
-    settings_from_json,
-)
+from inpaint.training.schedule import Schedule, Stage
+from inpaint.training.settings import TrainSettings, essential_differences, settings_from_json
 
 REQUIRED = ["--data", "a.tar", "b.tar", "--output", "out"]
 
@@ -57,7 +52,7 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
         int: (["7"], 7),
         float: (["0.25"], 0.25),
         str: (["fp32"], "fp32"),
-        str | None: (["x"], "x"),
+        str | None: (["x"], "x"),  # of any weights
         tuple[str, ...]: (["p", "q"], ("p", "q")),
         tuple[float, float]: (["0.5", "0.75"], (0.5, 0.75)),
         dict[str, Any]: (['{"width": 32}'], {"width": 32}),
@@ -69,6 +64,12 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
         "optimizer": (["muon"], "muon"),
         "batch_norm": (["sync"], "sync"),
         "checkpoint_format": (["sharded"], "sharded"),
+        "network": (["global-local"], "global-local"),
+        "upsampler": (["nearest"], "nearest"),
+        "backbone": (["squeezenet"], "squeezenet"),
+        "device": (["cuda:1"], "cuda:1"),
+        "masks": (["box"], "box"),
+        "val_masks": (["thin"], "thin"),
     }
     hints = typing.get_type_hints(TrainSettings)
     for spec in dataclasses.fields(TrainSettings):
@@ -128,6 +129,23 @@ def test_json_of_another_version() -> None:
     assert settings_from_json(values) == parse()
     with pytest.raises(ValueError, match="warp_drive"):
         settings_from_json({**values, "warp_drive": True})
+
+
+@pytest.mark.parametrize("name", ["pconv-unet", "pconv-unet-paper"])
+def test_a_network_of_an_old_checkpoint_has_its_new_name(name: str) -> None:
+    settings = settings_from_json({**parse().to_json(), "network": name})
+    assert settings.network == name.replace("pconv", "partial-conv") and settings.network in CONFIGS
+
+
+def test_masks_of_a_checkpoint_may_have_moved() -> None:
+    """They are compared as texts, so that it is said which differ; those of the validation may differ."""
+    values = {**parse().to_json(), "masks": "folder:/gone", "val_masks": "folder:/gone"}
+    settings = settings_from_json(values)
+    assert settings.masks == settings.val_masks == "folder:/gone"
+
+
+def test_masks_of_the_validation_may_be_a_folder(tmp_path: Path) -> None:
+    assert parse("--val-masks", str(tmp_path)).val_masks == str(tmp_path)
 
 
 def test_only_what_changes_the_weights_is_essential() -> None:
@@ -229,12 +247,12 @@ def test_a_preset_sets_what_it_says_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_network_and_holes_exist(name: str) -> None:
     settings = parse_preset(name)
-    network = build_network(networks.PRESETS[settings.network])
+    network = build_network(CONFIGS[settings.network])
     assert all(stage.size % network.stride == 0 for stage in settings.schedule.stages)
     assert str(parse_recipe(settings.masks))
 
 
-def test_a_flag_goes_before_the_preset() -> None:
+def test_a_flag_overrides_the_preset() -> None:
     settings = parse_preset(
         "gl-paper", "--adversary-weight", "0.5", "--schedule", "64x2:100001", "--loss-hole", "1"
     )

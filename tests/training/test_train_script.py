@@ -82,12 +82,10 @@ def test_the_upsampler_is_one_word(script: ModuleType, photos: Path, tmp_path: P
     ("arguments", "words"),
     [
         (["--data", "missing"], "missing"),
-        (["--network", "giant"], "pconv-unet"),
         (["--network-config", '{"colour": 1}'], "colour"),
-        (["--upsampler", "sinc"], "carafe"),
         (["--init", "missing.safetensors"], r"missing.safetensors"),
         (["--loss-style", "1", "--backbone", "squeezenet:missing.safetensors"], "missing.safetensors"),
-        (["--device", "toaster"], "toaster"),
+        (["--device", "cuda:99"], "cuda:99"),
         (["--schedule", "15x1:1"], "stride"),
     ],
 )
@@ -107,11 +105,39 @@ def test_what_cannot_work_is_one_clear_line(
     assert not list(tmp_path.iterdir())  # nothing was left behind
 
 
-def test_values_out_of_range_are_usage_errors(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ema-decay", "2"], "--ema-decay must lie between 0 and 1"),
+        (["--network", "pconv-unet"], "--network must be one of pyramid-unet, partial-conv-unet, partial"),
+        (["--upsampler", "sinc"], "--upsampler must be one of carafe, carafe_sigmoid, "),
+        (
+            ["--backbone", "resnet:FILE"],
+            "unknown perceptual backbone 'resnet': choose one of squeezenet, vgg",
+        ),
+        (["--device", "toaster"], "device toaster: expected auto, cpu, cuda or cuda:NUMBER"),
+        (["--masks", "typo"], "--masks: mask recipe 'typo': unknown kind 'typo'"),
+        (["--masks", "folder:missing"], "--masks: missing: there is no such folder of masks"),
+        (["--val-masks", "box:0.5-0.1"], "--val-masks: mask recipe 'box:0.5-0.1': a hole ratio runs from 0"),
+    ],
+)
+def test_what_is_known_to_be_wrong_is_a_usage_error(
+    arguments: list[str], message: str, script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before photos, weights and the output are looked for: none of these is there."""
     with pytest.raises(SystemExit) as stop:
-        script.main(["--data", "x", "--output", "y", "--ema-decay", "2"])
+        script.main(["--data", "x", "--output", "y", *arguments])
     assert stop.value.code == 2
-    assert "--ema-decay must lie between 0 and 1" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_missing_weights_are_told_of_before_photos_are_looked_for(
+    script: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = ["--backbone", "vgg16:missing.pth", "--device", "cpu"]
+    assert script.main(["--data", str(tmp_path / "none"), "--output", str(tmp_path / "out"), *missing]) == 1
+    assert "weights of the perceptual backbone vgg16 not found" in caplog.text
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

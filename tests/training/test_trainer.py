@@ -27,11 +27,13 @@ import inpaint
 from inpaint.datasets import TrainingBatches, open_photos
 from inpaint.evaluation import iter_cases
 from inpaint.losses import LossWeights
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, Network, build_network
+from inpaint.training.building import build_training_network
 from inpaint.training.processes.world import World
 from inpaint.training.saving.checkpoint import CheckpointError, list_checkpoints, read_checkpoint
-from inpaint.training.settings import Schedule, TrainSettings
-from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer, build_training_network
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings
+from inpaint.training.trainer import NonFiniteLossError, Stop, Trainer
 from inpaint.training.validation import Validator
 from inpaint.weights import save_weights
 
@@ -105,7 +107,7 @@ def test_octaves_and_muon_resume_bit_for_bit(photos: Path, tmp_path: Path) -> No
         loss = LossWeights(perceptual=0, style=0, log_mse=0.4, coarser=0.5)
         for steps in [cut, 6] if cut else [6]:
             torch.manual_seed(0)
-            network = build_network({**PRESETS["pyramid-unet"], **small, **blocks})
+            network = build_network({**CONFIGS["pyramid-unet"], **small, **blocks})
             settings = tiny_settings(
                 photos, output, schedule=Schedule.parse("16x4:6"), optimizer="muon", loss=loss, resume=True,
                 checkpoint_every=1, val_data=(),
@@ -537,7 +539,7 @@ def test_a_checkpoint_holds_no_signature_of_a_url(photos: Path, tmp_path: Path) 
 SMALL = {"widths": [8, 12], "head_width": 4}
 
 
-def small(photos: Path, tmp_path: Path, config: dict[str, Any] | None = None, **changes: Any) -> nn.Module:
+def small(photos: Path, tmp_path: Path, config: dict[str, Any] | None = None, **changes: Any) -> Network:
     settings = tiny_settings(photos, tmp_path / "run", network_config={**SMALL, **(config or {})}, **changes)
     return build_training_network(settings)
 

@@ -13,22 +13,21 @@ from torch import Tensor, nn
 
 from inpaint.datasets import open_photos
 from inpaint.losses import LossWeights
+from inpaint.networks import Network
 from inpaint.training.processes.world import join_world
 from inpaint.training.saving.checkpoint import list_checkpoints, read_checkpoint
-from inpaint.training.settings import Schedule, TrainSettings
+from inpaint.training.schedule import Schedule
+from inpaint.training.settings import TrainSettings
 from inpaint.training.trainer import Stop, Trainer
 
 PIXEL_TERMS = LossWeights(perceptual=0, style=0, log_mse=0.1)
 
 
-class TinyNetwork(nn.Module):
+class TinyNetwork(Network):
     """A few convolutions, with running statistics unless `batch_norm` is off."""
 
-    stride = 4
-
     def __init__(self, batch_norm: bool = True) -> None:
-        super().__init__()
-        self.config = {"network": "Tiny", "batch_norm": batch_norm}
+        super().__init__({"network": "Tiny", "batch_norm": batch_norm}, stride=4)
         self.layers = nn.Sequential(
             nn.Conv2d(4, 8, 3, stride=2, padding=1),
             nn.BatchNorm2d(8) if batch_norm else nn.Identity(),
@@ -69,10 +68,12 @@ def tiny_settings(photos: Path, output: Path, **changes: Any) -> TrainSettings:
     return TrainSettings(data=(str(photos),), output=str(output), **{**settings, **changes})
 
 
-def tiny_trainer(settings: TrainSettings, network: nn.Module | None = None) -> Trainer:
+def tiny_trainer(settings: TrainSettings, network: Network | None = None) -> Trainer:
     with join_world(settings.device) as world:
         torch.manual_seed(settings.seed)
-        return Trainer(settings, network or TinyNetwork(), open_photos(list(settings.data)), world)
+        trainer = Trainer(settings, network or TinyNetwork(), open_photos(list(settings.data)), world)
+        trainer.prepare()
+    return trainer
 
 
 def last_tensors(output: Path) -> dict[str, Tensor]:
@@ -86,8 +87,9 @@ def main(photos: str, output: str, steps: str) -> int:
     )
     with join_world("cpu") as world:
         torch.manual_seed(0)
-        network = TinyNetwork()
-        stop = Trainer(settings, network, open_photos([photos]), world).run()
+        trainer = Trainer(settings, TinyNetwork(), open_photos([photos]), world)
+        trainer.prepare()
+        stop = trainer.run()
     return 130 if stop is Stop.INTERRUPTED else 0
 
 

@@ -17,9 +17,9 @@ logger = logging.getLogger("inpaint.training")
 def signals_noted() -> Iterator[list[int]]:
     """Note SIGINT and SIGTERM in a list instead of dying from them; a second one takes its usual effect.
 
-    Not under torchrun: there a second one is no second wish. A cluster that signals every process of a job
-    reaches this one directly and again through torchrun's agent, which passes on what it receives. It sends
-    SIGKILL to whoever is still there 30 seconds later.
+    Not under torchrun, where a second signal need not be a second request: a cluster that signals every
+    process of a job reaches this one directly, and again through torchrun's agent, which passes on what it
+    receives and sends SIGKILL to what is still running 30 seconds later.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -57,7 +57,7 @@ class World:
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network as to be called in training: with gradients averaged over the processes, if several."""
+        """Return the network as it is called in training: with gradients averaged over the processes."""
         if self.size == 1:
             return network
         return DistributedDataParallel(
@@ -65,7 +65,7 @@ class World:
         )
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over the processes, the same in all of them."""
+        """Return the mean over the processes, the same in all of them."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
@@ -81,7 +81,7 @@ class World:
             gradient.copy_(mean.view_as(gradient))
 
     def agree(self, fine: bool) -> bool:
-        """Whether all processes say so; the same answer in all of them."""
+        """Return whether all processes say so; the same answer in all of them."""
         return self.mean(torch.tensor(float(fine), device=self.device)).item() == 1
 
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
@@ -109,7 +109,7 @@ class World:
         return act() if result is None else result
 
     def from_main(self, act: Callable[[], Result]) -> Result:
-        """What `act` returns, called in the main process alone while the others wait for it.
+        """Return what `act` returns, called in the main process alone while the others wait for it.
 
         What it raises is raised in all of them, so that all end with the same sentence. Results travel
         pickled between the processes of the run, which are one program; no other pickle is ever read.
@@ -129,7 +129,7 @@ class World:
 
 
 def without_sum(model: nn.Module) -> AbstractContextManager[Any]:
-    """A context in which gradients stay in this process: for all but the last backward pass of a step."""
+    """Return a context in which gradients stay in this process: for all but a step's last backward pass."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
@@ -137,10 +137,15 @@ def without_sum(model: nn.Module) -> AbstractContextManager[Any]:
 def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) -> Iterator[World]:
     """Join the processes that torchrun started, or be alone; leaves them in order at the end.
 
-    `device`: "cpu", "cuda" or "auto" (CUDA where there is one). Under torchrun each process takes the GPU of
-    its local rank; gloo connects CPUs, NCCL connects GPUs. `patience` is how long the others may take for a
-    step. Raises ValueError for a device that is not here, and LostProcessError, also from within the context,
-    when another process is gone.
+    Under torchrun each process takes the GPU of its local rank; gloo connects CPUs, NCCL connects GPUs.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1" (for one process alone) or "auto" (CUDA where there is one).
+        patience: how long the others may take for a step.
+
+    Raises:
+        ValueError: the device is not here.
+        LostProcessError: another process is gone; also from within the context.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = _device_of_this_process(device, size)
@@ -166,14 +171,14 @@ def join_world(device: str = "auto", patience: datetime.timedelta = PATIENCE) ->
             "start all again with --resume, and they go on from the last checkpoint"
         ) from error
     finally:
-        # Leaving NCCL waits for the others, who may wait in a sum for this process: where it fails alone, it
-        # has to end without, and its end is what they are told by.
+        # To leave NCCL waits for the others, who may wait in a sum for this process. Where it fails alone, it
+        # ends without leaving, and the others learn of it by its end.
         if dist.is_initialized() and (in_order or backend == "gloo"):
             dist.destroy_process_group()
 
 
 def _device_of_this_process(device: str, size: int) -> torch.device:
-    """The device of this process, one of `size`; raises ValueError for one that is not here."""
+    """Return the device of this process, one of `size`; raises ValueError for one that is not here."""
     chosen = choose_device(device)
     if chosen.type == "cpu" or size == 1:
         return chosen

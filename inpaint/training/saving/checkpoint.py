@@ -6,7 +6,8 @@ each optimiser (`optimizer.KEY.NAME`, the moment KEY of the parameter NAME), all
 trained in; beside them, in the file's metadata or the folder's `checkpoint.json`, a JSON object with the
 step, the settings and the rest. No part of it is pickled: reading one runs no code. It is written under
 another name in the same folder, flushed to the disk and then renamed, so that a crash, a full disk or a kill
-leaves the earlier ones intact. A digest of all of it is kept inside and checked on reading: disks do forget.
+leaves the earlier ones intact. A digest of all of it is kept inside and checked on reading, because what a
+disk holds may change.
 """
 
 from __future__ import annotations
@@ -63,12 +64,16 @@ class Checkpoint:
     state: dict[str, Any]
 
     def below(self, name: str) -> dict[str, Tensor]:
-        """The tensors of the module or optimiser stored as `name`, by their names inside it."""
+        """Return the tensors of the module or optimiser stored as `name`, by their names inside it."""
         prefix = f"{name}."
         return {key.removeprefix(prefix): t for key, t in self.tensors.items() if key.startswith(prefix)}
 
     def restore(self, modules: Modules, optimizers: Optimizers) -> None:
-        """Put modules and optimisers back as they were; raises CheckpointError where they do not fit."""
+        """Put modules and optimisers back as they were.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
         for name, module in modules.items():
             try:
                 _restore_module(module, self.below(name))
@@ -100,7 +105,11 @@ def save_checkpoint(
         state: anything JSON-able; comes back as `Checkpoint.state` with the step in it.
         keep: how many to keep, this one included. Older ones go only once this one is safely on the disk.
 
-    OSError from the file system is passed on and leaves the earlier checkpoints as they were.
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        OSError: the file system refused; the earlier checkpoints are as they were.
     """
     tensors = collect_tensors(modules, optimizers)
     path = folder / f"step-{step:08d}.safetensors"
@@ -122,8 +131,11 @@ def save_sharded_checkpoint(
     """Do what `save_checkpoint` does, every process writing a share; to be called in all of `world`.
 
     `folder` lies where all processes see it. The checkpoint is a folder, which the main process renames when
-    all shares are on the disk. Raises in all processes: CheckpointError where a share cannot be written, and
-    OSError where the folder cannot be finished.
+    all shares are on the disk.
+
+    Raises:
+        CheckpointError: a share cannot be written; in all processes.
+        OSError: the folder cannot be finished; in all processes.
     """
     # Of batch normalisation each process has statistics of its own until the next forward pass.
     world.share_buffers(modules.values())
@@ -157,8 +169,9 @@ def save_sharded_checkpoint(
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, a file or a folder of shards, whatever number of processes wrote it.
 
-    Raises DamagedCheckpointError if its content is not whole or no checkpoint of this program, and
-    CheckpointError if it is not there or may not be read.
+    Raises:
+        DamagedCheckpointError: its content is not whole, or no checkpoint of this program.
+        CheckpointError: it is not there or may not be read.
     """
     try:
         tensors, description = _read_folder(path) if path.is_dir() else _read_file(path)
@@ -187,8 +200,10 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
     """Read the newest whole checkpoint in `folder`; None if there has never been one.
 
-    Damaged ones are renamed to `*.damaged` with a warning, and the one before them is read. Raises
-    CheckpointError if all are damaged: to begin from nothing must be asked for.
+    Damaged ones are renamed to `*.damaged` with a warning, and the one before them is read.
+
+    Raises:
+        CheckpointError: all are damaged; to begin from nothing must be asked for.
     """
     existing = list_checkpoints(folder)
     for _, path in reversed(existing):
@@ -207,7 +222,7 @@ def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def collect_tensors(modules: Modules, optimizers: Optimizers) -> dict[str, Tensor]:
-    """Copies on the CPU, contiguous, of everything there is to store, by the names it is stored under."""
+    """Return copies on the CPU, contiguous, of all there is to store, by the names it is stored under."""
     names = [*modules, *optimizers]
     if len({*names}) < len(names) or any("." in name for name in names):
         raise ValueError(f"modules and optimisers need different names without dots, got {names}")
@@ -260,7 +275,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _restore_module(module: nn.Module, stored: dict[str, Tensor]) -> None:
-    """Raises RuntimeError where `stored` does not fit."""
+    """Load what was stored of a module; raises RuntimeError where it does not fit."""
     # The first version did not store the buffers that state_dict leaves out: they stay as they were built.
     others = {name: own for name, own in _tensors(module).items() if name not in module.state_dict()}
     module.load_state_dict({name: value for name, value in stored.items() if name not in others})
@@ -271,7 +286,7 @@ def _restore_module(module: nn.Module, stored: dict[str, Tensor]) -> None:
 def _restore_optimizer(
     optimizer: torch.optim.Optimizer, module: nn.Module, stored: dict[str, Tensor]
 ) -> None:
-    """Raises KeyError where `stored` knows a parameter that the module does not have."""
+    """Load what was stored of an optimiser; raises KeyError for a parameter that the module does not have."""
     names = _parameter_names(module)
     states: dict[str, dict[str, Tensor]] = {name: {} for name in names.values()}
     for key, value in stored.items():

@@ -20,7 +20,11 @@ class OutputError(RuntimeError):
 
 
 def prepare_output(folder: Path) -> None:
-    """Make `folder` if it is missing, and write a little into it; raises OutputError where that fails."""
+    """Make `folder` if it is missing, and write a little into it.
+
+    Raises:
+        OutputError: that failed.
+    """
     try:
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"--output {folder} is a file: name a folder")
@@ -34,9 +38,12 @@ def prepare_output(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of `folder` while this process lives; raises OutputError where one is in it.
+    """Keep other runs out of `folder` in this context, or until the process ends.
 
-    Some network file systems know no locks: there it is said that nothing keeps other runs out.
+    Some network file systems have no locks: a warning then says that nothing keeps other runs out.
+
+    Raises:
+        OutputError: another run is in it.
     """
     with (folder / ".lock").open("w") as file:
         try:

@@ -40,7 +40,10 @@ def check_sharding() -> None:
 def write_shards(folder: Path, tensors: dict[str, Tensor], world: World) -> None:
     """Write a share of `tensors` from each process of `world` into `folder`, made if missing, and flush them.
 
-    All processes call it with the same CPU tensors; raises ShardError in all of them if one cannot write.
+    All processes call it with the same CPU tensors.
+
+    Raises:
+        ShardError: one of them cannot write; raised in all.
     """
     dcp = _library()
     writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
@@ -52,14 +55,16 @@ def write_shards(folder: Path, tensors: dict[str, Tensor], world: World) -> None
 
 
 def names_in_shards(folder: Path) -> set[str]:
-    """The names of the tensors in `folder`."""
+    """Return the names of the tensors in `folder`."""
     return set(_library().HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata)
 
 
 def read_shards(folder: Path) -> dict[str, Tensor]:
     """Read, in this process alone, all tensors in `folder`.
 
-    Raises ShardError where a file is damaged, and OSError where one may not be read.
+    Raises:
+        ShardError: a file is damaged.
+        OSError: a file may not be read.
     """
     dcp = _library()
     reader = dcp.HuggingFaceStorageReader(str(folder))

@@ -9,15 +9,22 @@ from torch import Tensor
 
 from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches
 from inpaint.training.processes.world import World
-from inpaint.training.settings import Stage, TrainSettings
+from inpaint.training.schedule import Stage
+from inpaint.training.settings import TrainSettings
 
 Batches = Generator[tuple[int, Stage, Batch], None, None]
 
 
-class Feed:
-    """What one process sees in each step of the schedule of `settings`; its stages share decoded photos.
+class DataLoader:
+    """Loads what one process is given in each step of a schedule; its stages share decoded photos.
 
-    Raises ValueError where a batch cannot be shared evenly by the processes of `world`.
+    Args:
+        settings: those of the run.
+        photos: what it is trained on.
+        world: this process and the others, and the device.
+
+    Raises:
+        ValueError: a batch cannot be shared evenly by the processes.
     """
 
     def __init__(self, settings: TrainSettings, photos: PhotoSet, world: World) -> None:
@@ -46,7 +53,7 @@ class Feed:
         return {name: reason for batches in self._stages for name, reason in batches.broken.items()}
 
     def steps(self, step: int) -> Batches:
-        """(step, stage, batch) from `step` to the end of the schedule, decoded ahead of time."""
+        """Yield (step, stage, batch) from `step` to the end of the schedule, decoded ahead of time."""
         workers, end = self._settings.workers, 0
         for stage, batches in zip(self._settings.schedule.stages, self._stages, strict=True):
             start, end = max(end, step), end + stage.steps
@@ -57,7 +64,7 @@ class Feed:
                 yield number, stage, batch
 
     def parts(self, batch: Batch) -> list[Batch]:
-        """The batch in the `accumulate` parts that are worked through one after another, on the device."""
+        """Return a batch in the `accumulate` parts that are worked through one by one, on the device."""
         number = self._settings.accumulate
         chunks = (map(self._to_device, tensor.chunk(number)) for tensor in batch)
         return [Batch(image, mask) for image, mask in zip(*chunks, strict=True)]

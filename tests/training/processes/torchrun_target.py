@@ -23,5 +23,5 @@ def be_killed_in(trainer: Trainer, step: int, *others: Any) -> dict[str, float]:
 if "KILL_AT" in os.environ and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     Trainer._train_step = be_killed_in  # type: ignore[method-assign]
 torch.set_num_threads(1)
-sys.argv[0] = str(Path(__file__).parents[2] / "train.py")
+sys.argv[0] = str(Path(__file__).parents[3] / "train.py")
 runpy.run_path(sys.argv[0], run_name="__main__")

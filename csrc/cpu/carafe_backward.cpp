@@ -1,205 +1,14 @@
-// CARAFE on the CPU, forward and backward, plain, fused and masked (csrc/README.md has the maths).
-//
-// A work item is a tile of source pixels of one picture; threads take items from torch's own pool and own all
-// that they write, so results are the same for every number of threads. Per item and group: get the weights
-// of the tile, then go through the channels in blocks of a few vector registers. All σ² output pixels of a
-// source pixel read the same window of features, so each loaded vector is used σ² times.
-#include "../operators.h"
-#include "kernels.h"
-#include "tile.h"
-#include "vector.h"
+// CARAFE on the CPU, backward: plain, fused and masked (csrc/README.md has the mathematics).
+#include "carafe.h"
+#include "normalize.h"
 
-#include <vector>
+#include <torch/csrc/stable/ops.h>
 
 namespace inpaint::cpu {
 namespace {
 
-constexpr int kOutputs = 4;                         // output pixels summed at once
-constexpr int kVectors = kRegisters / 2 / kOutputs; // of channels in a block: sums fill half the registers
-constexpr int kLongVectors = 1024 / kVectorBytes;   // and in a block that is only summed over
-constexpr int64_t kTile = 8; // forward tile: its window of 64 channels stays near the core
+constexpr int kLongVectors = 1024 / kVectorBytes; // of channels in a block that is only summed over
 constexpr int64_t kBackwardRows = 8, kBackwardColumns = 16;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// The tiles of a whole batch, counted through.
-struct Tiles {
-  Geometry g;
-  int64_t rows, columns, down, across;
-
-  Tiles(const Geometry& geometry, int64_t tile_rows, int64_t tile_columns)
-      : g(geometry),
-        rows(tile_rows),
-        columns(tile_columns),
-        down(ceil_div(geometry.height, tile_rows)),
-        across(ceil_div(geometry.width, tile_columns)) {}
-
-  int64_t count() const { return g.batch * down * across; }
-  int64_t picture(int64_t item) const { return item / (down * across); }
-  Rect rect(int64_t item) const {
-    const int64_t tile = item % (down * across);
-    const int64_t top = tile / across * rows, left = tile % across * columns;
-    return {top, left, std::min(rows, g.height - top), std::min(columns, g.width - left)};
-  }
-};
-
-// Blocks of at most `largest_vectors` vectors: f(first channel, channels, vectors).
-template <class A, class F>
-void for_each_block(int64_t channels, int64_t largest_vectors, const F& f) {
-  constexpr int64_t lanes = Vector<A>::lanes;
-  const int64_t largest = largest_vectors * lanes;
-  for (int64_t c = 0; c < channels; c += largest) {
-    const int64_t count = std::min(largest, channels - c);
-    f(c, count, ceil_div(count, lanes));
-  }
-}
-
-// Calls f with the number as a compile-time constant, 1 to 4.
-template <class F>
-void with_constant(int64_t n, const F& f) {
-  switch (n) {
-    case 1: return f(std::integral_constant<int, 1>());
-    case 2: return f(std::integral_constant<int, 2>());
-    case 3: return f(std::integral_constant<int, 3>());
-    default: return f(std::integral_constant<int, 4>());
-  }
-}
-
-// Can `window` be read in place, vectors of A at a time?
-template <class A>
-bool readable_in_place(const View& view, int64_t count) {
-  return view.dtype == dtype_of<A>() && view.c == 1 && count % Vector<A>::lanes == 0;
-}
-
-// y[s] = Σₖ w[k][s]·x[k] for S sub-pixels and V vectors of channels; x points at the window's first pixel.
-template <class A, int S, int V>
-inline void reassemble(
-    const A* x, int64_t row, int64_t column, const A* w, int64_t tap, int64_t k, A* const* y) {
-  using Vec = Vector<A>;
-  typename Vec::type sum[S][V] = {};
-  for (int64_t i = 0; i < k; ++i, x += row) {
-    const A* pixel = x;
-    for (int64_t j = 0; j < k; ++j, pixel += column, w += tap) {
-      typename Vec::type value[V];
-      for (int v = 0; v < V; ++v) value[v] = Vec::load(pixel + v * Vec::lanes);
-      for (int s = 0; s < S; ++s)
-        for (int v = 0; v < V; ++v) sum[s][v] += w[s] * value[v];
-    }
-  }
-  for (int s = 0; s < S; ++s)
-    for (int v = 0; v < V; ++v) Vec::store(y[s] + v * Vec::lanes, sum[s][v]);
-}
-
-// Writes the block's output pixels of one tile, in place or a row of source pixels at a time.
-template <class A>
-void reassemble_tile(
-    const Geometry& g,
-    const Rect& tile,
-    const Pixels<A>& window,
-    const A* weights,
-    int64_t channels,
-    int64_t vectors,
-    const View& output,
-    int64_t base,
-    std::vector<A>& buffer) {
-  const int64_t subs = g.subpixels(), scale = g.scale, padded = vectors * Vector<A>::lanes;
-  const bool in_place = readable_in_place<A>(output, channels);
-  // Where output pixel (i, j) of the row's first source pixel goes, and how far the rows and pixels are
-  // apart.
-  const int64_t row = in_place ? output.h : tile.width * scale * padded,
-                column = in_place ? output.w : padded;
-  if (!in_place) buffer.resize(scale * row);
-  for (int64_t y = 0; y < tile.height; ++y) {
-    const int64_t first = base + (tile.top + y) * scale * output.h + tile.left * scale * output.w;
-    A* start = in_place ? static_cast<A*>(output.data) + first : buffer.data();
-    for (int64_t x = 0; x < tile.width; ++x) {
-      const A* corner = window.base + y * window.row + x * window.column;
-      const A* w = weights + (y * tile.width + x) * padded_weights<A>(g);
-      for (int64_t s = 0; s < subs; s += kOutputs) {
-        const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
-        A* to[kOutputs];
-        for (int64_t o = 0; o < outputs; ++o)
-          to[o] = start + (s + o) / scale * row + (x * scale + (s + o) % scale) * column;
-        for (int64_t o = 0; o < outputs; ++o) // the next pixel's
-          prefetch_to_write(to[o] + scale * column, vectors);
-        with_constant(outputs, [&](auto S) {
-          with_constant(vectors, [&](auto V) {
-            reassemble<A, S.value, V.value>(
-                corner, window.row, window.column, w + s, subs, g.kernel_size, to);
-          });
-        });
-      }
-    }
-    if (!in_place)
-      for (int64_t i = 0; i < scale; ++i)
-        write_row(output, first + i * output.h, start + i * row, padded, tile.width * scale, channels);
-  }
-}
-
-// The features of `window`, in place where nothing has to be converted, hidden or made up.
-template <class A>
-Pixels<A> feature_pixels(
-    const View& features,
-    int64_t n,
-    int64_t c0,
-    int64_t count,
-    int64_t vectors,
-    const Rect& window,
-    const Geometry& g,
-    const A* known,
-    std::vector<A>& buffer) {
-  if (!known && window.inside(g) && readable_in_place<A>(features, count)) {
-    const int64_t offset = n * features.n + c0 + window.top * features.h + window.left * features.w;
-    return {static_cast<const A*>(features.data) + offset, features.h, features.w};
-  }
-  return pack_features(features, n, c0, count, vectors * Vector<A>::lanes, window, g, known, buffer);
-}
-
-template <class A>
-void forward(const Reassembly& call, const View& output, const View* output_valid) {
-  const Geometry& g = call.geometry;
-  const View& features = call.features;
-  const KernelLayout& kernels = call.kernels;
-  const Normalizer normalizer = call.normalizer;
-  const View* valid = call.valid;
-  const bool planes = output.c != 1; // NCHW: few planes at a time, long runs in each
-  const Tiles tiles(g, kTile, planes ? 4 * kTile : kTile);
-  const int64_t subs = g.subpixels(), group_channels = g.channels_per_group();
-  torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
-    std::vector<A> weights, known, packed, shares, rows;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t n = tiles.picture(item);
-      const Rect tile = tiles.rect(item), window = tile.grown(g.radius());
-      if (valid) {
-        pack_valid(*valid, n, window, g, known);
-        shares.assign(tile.area() * subs, A(0));
-      }
-      for (int64_t group = 0; group < g.groups; ++group) {
-        read_weights(kernels, kernels.offset(n, group, g), tile, g, weights);
-        if (normalizer != Normalizer::none)
-          normalize(
-              normalizer, tile, g, valid ? known.data() : nullptr, valid ? shares.data() : nullptr, weights);
-        for_each_block<
-            A>(group_channels, planes ? 2 : kVectors, [&](int64_t c, int64_t count, int64_t vectors) {
-          const int64_t c0 = group * group_channels + c;
-          const Pixels<A> pixels = feature_pixels(
-              features, n, c0, count, vectors, window, g, valid ? known.data() : nullptr, packed);
-          reassemble_tile(
-              g, tile, pixels, weights.data(), count, vectors, output, n * output.n + c0 * output.c, rows);
-        });
-      }
-      if (valid)
-        for (int64_t p = 0; p < tile.area(); ++p)
-          for (int64_t s = 0; s < subs; ++s) {
-            const int64_t y = (tile.top + p / tile.width) * g.scale + s / g.scale;
-            const int64_t x = (tile.left + p % tile.width) * g.scale + s % g.scale;
-            const A share = shares[p * subs + s] / A(g.groups);
-            write_strided(
-                *output_valid, n * output_valid->n + y * output_valid->h + x * output_valid->w, 1, &share, 1);
-          }
-    }
-  });
-}
 
 // Where the output gradient of the tile's source pixels lies: sub-pixel s of (y, x) at
 // base + y·row + x·column + subpixel[s].
@@ -486,30 +295,15 @@ void backward(
   });
 }
 
-template <class F>
-void with_sum_type(const Reassembly& call, const F& f) {
-  if (call.in_double)
-    f(double());
-  else
-    f(float());
-}
-
 } // namespace
 
-struct Cpu {
-  static void forward(const Reassembly& call, const View& output, const View* output_valid) {
-    with_sum_type(call, [&](auto a) { cpu::forward<decltype(a)>(call, output, output_valid); });
-  }
-  static void backward(
-      const Reassembly& call,
-      const View& grad,
-      const View* features_gradient,
-      const KernelLayout* kernels_gradient) {
-    with_sum_type(
-        call, [&](auto a) { cpu::backward<decltype(a)>(call, grad, features_gradient, kernels_gradient); });
-  }
-};
+void Cpu::backward(
+    const Reassembly& call,
+    const View& grad,
+    const View* features_gradient,
+    const KernelLayout* kernels_gradient) {
+  with_sum_type(
+      call, [&](auto a) { cpu::backward<decltype(a)>(call, grad, features_gradient, kernels_gradient); });
+}
 
 } // namespace inpaint::cpu
-
-STABLE_TORCH_LIBRARY_IMPL(inpaint, CPU, m) { inpaint::register_operators<inpaint::cpu::Cpu>(m); }

@@ -1,4 +1,4 @@
-// Registers the CUDA kernels.
+// Registers CARAFE's kernels for CUDA devices.
 #include "../operators.h"
 #include "carafe.h"
 

@@ -30,7 +30,7 @@ from inpaint.training.saving.checkpoint import (
     save_sharded_checkpoint,
 )
 from inpaint.training.saving.folder import OutputError, locked
-from inpaint.training.settings import Schedule
+from inpaint.training.schedule import Schedule
 from inpaint.training.trainer import Stop
 from inpaint.weights import read_metadata
 

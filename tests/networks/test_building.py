@@ -4,14 +4,14 @@ from typing import Any
 import pytest
 import torch
 
-from inpaint.networks import PRESETS, build_network
+from inpaint.networks import CONFIGS, build_network
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_every_preset_builds_and_is_json(name: str) -> None:
     with torch.device("meta"):  # sizes only
-        network = build_network(PRESETS[name])
-    wanted = json.loads(json.dumps(PRESETS[name]), object_hook=_tuples)
+        network = build_network(CONFIGS[name])
+    wanted = json.loads(json.dumps(CONFIGS[name]), object_hook=_tuples)
     assert network.config.items() >= wanted.items()
     assert build_network(json.loads(json.dumps(network.config))).config == network.config
 
