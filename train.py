@@ -82,8 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     from inpaint.training.saving.folder import OutputError
     from inpaint.training.trainer import NonFiniteLossError, Stop, train
 
-    told = (CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError, ValueError)
-    told += (PermissionError, MemoryError, torch.OutOfMemoryError)
+    told = (
+        *(CheckpointError, FileNotFoundError, LostProcessError, NonFiniteLossError, OutputError),
+        *(ValueError, PermissionError, MemoryError, torch.OutOfMemoryError),
+    )
     try:
         with logging_redirect_tqdm():
             stop = train(settings)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 # The profiler, which is asked about memory alone, would report on the GPUs it looks for.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -94,7 +95,7 @@ class Case:
         return 2 * self.kernel_size**2 * n * c * h * w * self.scale**2
 
     def random(self, channels: int, scale: int = 1) -> Tensor:
-        """Return normal numbers of the case's type and layout: `channels`, `scale` times the features' size."""
+        """Return normal numbers of the case's type and layout, `scale` times the features' size."""
         n, _, h, w = self.shape
         size = (n, channels, scale * h, scale * w)
         numbers = torch.randn(size, dtype=TYPES[self.dtype], device=self.device)
@@ -133,10 +134,10 @@ def build_methods(case: Case, mmcv: Callable[..., Tensor] | None = None) -> dict
     operator = {"kernel_size": k, "groups": groups, "scale": scale}
     fused = {**operator, "normalizer": normalizer}
 
-    def plain(function: Callable[..., Tensor]) -> Method:
+    def plain(function: Callable[..., Any]) -> Method:
         return Method(lambda: function(features, logits, **fused), (features, logits))
 
-    def masked(function: Callable[..., tuple[Tensor, Tensor]]) -> Method:
+    def masked(function: Callable[..., Any]) -> Method:
         return Method(lambda: function(features, logits, **fused, valid=valid)[0], (features, logits))
 
     def upsample() -> CarafeUpsample:

@@ -14,6 +14,7 @@ OMP_NUM_THREADS=1 shows what one core of a training machine gives while the netw
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import itertools
 import math
@@ -21,7 +22,7 @@ import statistics
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ class Rate(NamedTuple):
 
 
 def calls_per_second(work: Callable[[int], object], seconds: float) -> Rate:
-    """Call ``work(0)``, ``work(1)``, … for about ``seconds`` and return the calls a second."""
+    """Call `work(0)`, `work(1)`, … for about `seconds` and return the calls a second."""
     work(0)
     start, cpu_start = time.perf_counter(), time.process_time()
     for number in itertools.count(1):
@@ -75,8 +76,18 @@ def calls_per_second(work: Callable[[int], object], seconds: float) -> Rate:
     raise AssertionError("unreachable")
 
 
+def following(stream: Iterator[object], _: int) -> object:
+    """Return what the stream has next, whatever the number of the call."""
+    return next(stream)
+
+
+def once(step: Callable[[], object], _: int) -> object:
+    """Take a step, whatever the number of the call."""
+    return step()
+
+
 def readable_photos(photos: PhotoSet, number: int) -> list[np.ndarray]:
-    """Up to `number` photos, spread over the set at random, always the same ones."""
+    """Return up to `number` photos, spread over the set at random, always the same ones."""
     chosen = []
     for index in generator_for("decoding").permutation(len(photos)).tolist():
         try:
@@ -191,7 +202,7 @@ def pipeline_rates(
         stream = batches.stream(0, threads=number, ahead=2 * number + 2)
         for _ in range(2 * number):
             next(stream)  # what was made ahead while nobody asked
-        rate = calls_per_second(lambda _, stream=stream: next(stream), seconds)
+        rate = calls_per_second(functools.partial(following, stream), seconds)
         measured[case].append(Rate(BATCH * rate.wall, BATCH * rate.cpu))
         stream.close()
     return {case: median(rates) for case, rates in measured.items()}
@@ -226,7 +237,7 @@ def network_rates(stages: Sequence[tuple[int, int]], rounds: int, seconds: float
         step = training_step(
             build_network(CONFIGS["partial-conv-unet"]), *random_batch(size, batch), autocast=True
         )
-        rate = median([calls_per_second(lambda _, step=step: step(), seconds) for _ in range(rounds)])
+        rate = median([calls_per_second(functools.partial(once, step), seconds) for _ in range(rounds)])
         needs[size] = Rate(batch * rate.wall, batch * rate.cpu)
     return needs
 

@@ -110,7 +110,8 @@ def main() -> None:
     tables = []
     for masks in arguments.masks:
         cases = EvaluationSet(open_photos(arguments.images), masks, 0, arguments.size, arguments.count)
-        summary = evaluate(methods, cases, feature_distance=features, progress=True).summary()
+        evaluation = evaluate(methods, cases, feature_distance=features, progress=True)
+        summary: dict[str, Any] = {**evaluation.summary()}
         shown = {key: title for key, title in SCORES.items() if summary["the whole"][key] is not None}
         rows = [
             [name, *(f"{entry[key]:.{3 if key == 'feature_distance' else 2}f}" for key in shown)]

@@ -18,6 +18,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ from measurement import interleaved_times, markdown_table, publish, report
 from torch import Tensor
 
 from inpaint.evaluation.methods import check_patchmatch, harmonic, patchmatch
-from inpaint.inference import detail
+from inpaint.inference import detail, synthesis
+from inpaint.inference.filters import blurred, dilated
+from inpaint.inference.levels import Level
+from inpaint.inference.measures import GUIDE_BLUR
+from inpaint.inference.scales import to_uint8
 from inpaint.masks import generator_for, parse_recipe
 from inpaint.ops import exemplars, exemplars_reference, implementation
 
@@ -64,13 +69,13 @@ def main() -> None:
     calls: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {}
     for name, case in (("search", search), ("search, guided", guided)):
         calls[name] = (
-            lambda case=case: exemplars.exemplar_search(**case),
-            lambda case=case: exemplars_reference.exemplar_search(**case),
+            partial(exemplars.exemplar_search, **case),
+            partial(exemplars_reference.exemplar_search, **case),
         )
     for name, best in (("vote, mean", False), ("vote, best", True)):
         calls[name] = (
-            lambda best=best: exemplars.exemplar_vote(**vote, best=best),
-            lambda best=best: exemplars_reference.exemplar_vote(**vote, best=best),
+            partial(exemplars.exemplar_vote, **vote, best=best),
+            partial(exemplars_reference.exemplar_vote, **vote, best=best),
         )
     torch.set_num_threads(max(counts))
     twins = {name: twin_times(name, *pair) for name, pair in calls.items()}
@@ -124,10 +129,10 @@ def main() -> None:
 def operands(photo: np.ndarray, mask: np.ndarray) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the arguments of a search, of one with guides, and of a vote, as a fill gives them."""
     filled = np.ascontiguousarray(harmonic(photo, mask))
-    level = detail._Level(filled, mask, mask)
-    positions = torch.from_numpy(detail._indices(detail._dilated(mask, detail.RADIUS)))
+    level = Level(filled, mask, mask)
+    positions = torch.from_numpy(synthesis._indices(dilated(mask, synthesis.RADIUS)))
     texture = np.zeros(mask.shape, np.uint8)
-    padded = torch.from_numpy(detail._padded(np.dstack([filled, texture])))
+    padded = torch.from_numpy(synthesis._padded(np.dstack([filled, texture])))
     field = torch.full(mask.shape, -1, dtype=torch.int32)
     known = np.flatnonzero(~mask)
     sources = np.random.default_rng(0).choice(known, len(positions)).astype(np.int32)
@@ -135,28 +140,27 @@ def operands(photo: np.ndarray, mask: np.ndarray) -> tuple[dict[str, Any], dict[
     search: dict[str, Any] = {
         "target": padded,
         "source": padded,
-        "penalty": torch.from_numpy(detail._penalty(level, 0)),
+        "penalty": torch.from_numpy(synthesis._penalty(level, 0)),
         "positions": positions,
         "field": field,
         "guides": None,
-        "steps": torch.from_numpy(detail._STEPS),
+        "steps": torch.from_numpy(synthesis._STEPS),
         "offsets": torch.empty((0, 2), dtype=torch.int32),
-        "radius": detail.RADIUS,
+        "radius": synthesis.RADIUS,
         "refinements": 1,
     }
     for _ in range(2):
         search["field"], cost = exemplars.exemplar_search(**search)
-    blurred = torch.from_numpy(
-        detail._padded(detail._bytes(detail._blurred(filled.astype(np.float32), detail._GUIDE_BLUR)))
-    )
-    guides = blurred, blurred, torch.full(mask.shape, 256, dtype=torch.int32)
+    smooth = to_uint8(blurred(filled.astype(np.float32), GUIDE_BLUR))
+    guide = torch.from_numpy(synthesis._padded(smooth))
+    guides = guide, guide, torch.full(mask.shape, 256, dtype=torch.int32)
     vote = {
         "colours": torch.from_numpy(filled),
         "known": torch.from_numpy(~mask),
         "field": search["field"],
         "weights": torch.exp(-cost.float() / 1e5),
-        "positions": torch.from_numpy(detail._indices(mask)),
-        "radius": detail.RADIUS,
+        "positions": torch.from_numpy(synthesis._indices(mask)),
+        "radius": synthesis.RADIUS,
     }
     return search, search | {"guides": guides}, vote
 

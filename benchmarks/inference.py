@@ -12,6 +12,7 @@ fresh weights in place of an installed model.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def main() -> None:
     mask = parse_recipe(arguments.masks)(generator_for(0, "astronaut"), arguments.size, arguments.size)
 
     times = interleaved_times(
-        {detail: lambda fill=fill: fill(photo, mask) for detail, fill in fills.items()},
+        {detail: functools.partial(fill, photo, mask) for detail, fill in fills.items()},
         rounds=arguments.repeats,
         seconds=0,
     )

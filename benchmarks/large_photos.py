@@ -289,10 +289,7 @@ def table(
     columns: list[str], measured: list[Measured], rows: list[list[float | None]], digits: list[int]
 ) -> str:
     """Return a Markdown table of numbers with so many digits, and means where no photo lacks one."""
-    means = [
-        None if None in column else statistics.fmean(column)  # type: ignore[arg-type]
-        for column in zip(*rows, strict=True)
-    ]
+    means = [None if None in column else statistics.fmean(column) for column in zip(*rows, strict=True)]
     names = [*(one.name for one in measured), "mean"]
     lines = [
         [

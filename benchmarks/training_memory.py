@@ -13,7 +13,7 @@ the C++ libraries keep for themselves is not in the figures.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -36,7 +36,7 @@ LOSSES = {"pixel terms": LossWeights(perceptual=0, style=0), "all terms, VGG16":
 def state_bytes(network: Network, optimizer: torch.optim.Optimizer, average: MovingAverage) -> dict[str, int]:
     """Bytes of all that stays from step to step."""
 
-    def total(tensors: list[torch.Tensor]) -> int:
+    def total(tensors: Sequence[torch.Tensor]) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     parameters = list(network.parameters())

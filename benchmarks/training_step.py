@@ -8,7 +8,7 @@
     python benchmarks/training_step.py --device cuda --upsamplers carafe --stages 256x8 256x32
 
 A step is forward, pixel loss, backward and the optimiser, on a batch that is at hand: no decoding, no
-backbone. A network that fills by octaves is charged for each of them and updated by Muon, as its preset says.
+backbone. The loss of a network that fills by octaves counts each; Muon updates it, as its preset says.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Paint over anything in a photo and get a believable picture back.
 
-``from inpaint import Inpainter`` is the door most programs need. It is loaded on first use, so that
-``import inpaint`` alone stays quick: it does not import torch.
+`from inpaint import Inpainter` is the door most programs need. It is loaded on first use, so that
+`import inpaint` alone stays quick: it does not import torch.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -25,7 +25,7 @@ class NotRegularError(OSError):
 def open_regular(path: Path | str) -> BinaryIO:
     """Open a file for reading, links followed.
 
-    Raises :class:`NotRegularError` for everything that is no regular file, without waiting for it, and
+    Raises `NotRegularError` for everything that is no regular file, without waiting for it, and
     OSError for what cannot be opened.
     """
     # Checked before opening, because opening a device may have effects, and again on the open file, because

@@ -139,6 +139,26 @@ def test_readme_paths_exist() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_the_architecture_names_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    whole, package = re.findall(r"^\| path \| what \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    paths = [path for row in whole.splitlines() for path in re.findall(r"`(.*?)`", cells(row)[0])]
+    rooms = [path for row in package.splitlines() for path in re.findall(r"`(.*?)`", cells(row)[0])]
+    found = re.findall(r"`(inpaint/[\w/.]+)`", text)
+    assert [path for path in [*paths, *found] if not (ROOT / path).exists()] == []
+    # Each room and file of the package, and no other.
+    files = {path.name for path in (ROOT / "inpaint").glob("*.py") if not path.name.startswith("__")}
+    folders = {f"{path.parent.name}/" for path in (ROOT / "inpaint").glob("*/__init__.py")}
+    assert set(rooms) == files | folders
+    # What a row calls a module, without an ending, is one in that folder.
+    for row in package.splitlines():
+        room, what = cells(row)
+        names = re.findall(r"`([a-z_]+)`", what) if room.endswith("/`") else []
+        here = ROOT / "inpaint" / room.strip("`")
+        missing = [name for name in names if not (here / f"{name}.py").exists()]
+        assert missing == [], room
+
+
 # --- commands
 
 

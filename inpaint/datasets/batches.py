@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -127,7 +127,7 @@ class TrainingBatches:
 
     def stream(
         self, start_step: int, stop_step: int | None = None, *, threads: int = 1, ahead: int = 4
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """Yield `batch(step)` for each step in order, made ahead of time by a few threads.
 
         Args:
@@ -142,7 +142,9 @@ class TrainingBatches:
             raise ValueError(f"threads {threads} and ahead {ahead} must be at least 1")
         return self._stream(start_step, stop_step, threads, ahead)
 
-    def _stream(self, start_step: int, stop_step: int | None, threads: int, ahead: int) -> Iterator[Batch]:
+    def _stream(
+        self, start_step: int, stop_step: int | None, threads: int, ahead: int
+    ) -> Generator[Batch, None, None]:
         steps = itertools.count(start_step) if stop_step is None else iter(range(start_step, stop_step))
         pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
         try:

@@ -34,7 +34,19 @@ from ..layers import (
 )
 from ..ops import concatenate_known
 from .base import Network
-from .boxes import Box, box_of, cut, doubled, grown, half, hole_box, padded, padded_to, pasted, within
+from .regions import (
+    Region,
+    cut,
+    doubled,
+    grown,
+    half,
+    hole_region,
+    padded,
+    padded_to,
+    pasted,
+    region_of,
+    within,
+)
 
 _SLOPE = 0.2  # of the rectifiers, where the input is negative
 
@@ -179,11 +191,11 @@ class PyramidUNet(Network):
             given = F.avg_pool2d(given, 2)
             skips.append((x, v, given))
         skips.pop()
-        boxes = self._sources(share, given.shape[-2:])
-        at = box_of(x)  # what of its level x holds
-        for number, (level, box) in enumerate(zip(self.decoder, boxes, strict=False), 1):
-            x, v = cut(x, box, at), cut(v, box, at)
-            at = doubled(box)
+        regions = self._sources(share, given.shape[-2:])
+        at = region_of(x)  # what of its level x holds
+        for number, (level, region) in enumerate(zip(self.decoder, regions, strict=False), 1):
+            x, v = cut(x, region, at), cut(v, region, at)
+            at = doubled(region)
             skip, skip_v, given = (cut(part, at) for part in skips.pop())
             whole = torch.ones_like(skip_v)
             parts, valids = [skip, given], [skip_v, whole]
@@ -191,9 +203,9 @@ class PyramidUNet(Network):
                 parts, valids = [*parts, cut(coarse_features, at)], [*valids, whole]
             x, v = level(x, v, parts, valids)
         *_, given = skips.pop()
-        box = boxes[-1]
-        x, v = concatenate_known([cut(x, box, at), cut(coarse, box)], [None, None]), cut(v, box, at)
-        at = doubled(box)
+        region = regions[-1]
+        x, v = concatenate_known([cut(x, region, at), cut(coarse, region)], [None, None]), cut(v, region, at)
+        at = doubled(region)
         x, risen = self.head(x, v, cut(given, at))
         residual, follow = self.to_image(x).float().split([3, 1], dim=1)
         inside = (slice(at[0].start, min(at[0].stop, h)), slice(at[1].start, min(at[1].stop, w)))
@@ -201,7 +213,7 @@ class PyramidUNet(Network):
         residual = residual / 2 + follow * ((risen.float() + 1) / 2 - cut(smooth, inside))
         return pasted(residual, inside, (h, w)), pasted(x, inside, (h, w))
 
-    def _sources(self, share: Tensor, coarsest: Sequence[int]) -> list[Box]:
+    def _sources(self, share: Tensor, coarsest: Sequence[int]) -> list[Region]:
         """Return which part each of the decoder's levels, and the head, takes of what it upsamples.
 
         A fill is used in the hole only. So inference computes only what has an influence on the hole's
@@ -210,10 +222,10 @@ class PyramidUNet(Network):
         fit every hole.
         """
         levels = [*self.decoder, self.head]
-        boxes = [(slice(0, coarsest[0] << n), slice(0, coarsest[1] << n)) for n in range(len(levels))]
-        wanted = None if self._works_at_all(share) else hole_box(share)
+        regions = [(slice(0, coarsest[0] << n), slice(0, coarsest[1] << n)) for n in range(len(levels))]
+        wanted = None if self._works_at_all(share) else hole_region(share)
         if wanted is None:
-            return boxes
+            return regions
         radius = max(self._radius(level) for level in levels)
         reaches = [1 + sum(dilation + 1 for dilation in blocks) for blocks in self.settings.decoder_blocks]
         # What the finer octave takes of this one's features reaches radius + reaches[-1] beyond half of what
@@ -222,9 +234,9 @@ class PyramidUNet(Network):
         for n, reach in reversed(list(enumerate([*reaches, 1]))):
             rows, columns = grown(wanted, reach)
             halved = (half(rows), half(columns))
-            wanted = within(grown(halved, radius), boxes[n])
-            boxes[n] = wanted
-        return boxes
+            wanted = within(grown(halved, radius), regions[n])
+            regions[n] = wanted
+        return regions
 
     def _works_at_all(self, share: Tensor) -> bool:
         return (

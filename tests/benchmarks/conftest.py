@@ -48,6 +48,12 @@ def detail_parts() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def exemplar_times() -> Iterator[ModuleType]:
+    with imported("exemplars") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
 def picture() -> Iterator[ModuleType]:
     with imported("make_readme_picture") as module:
         yield module

@@ -1,4 +1,4 @@
-"""Boxes of feature maps: which part of a picture is worked at, cut out and pasted back."""
+"""Regions of feature maps: which part of a picture is worked at, cut out and pasted back."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Box = tuple[slice, slice]
+Region = tuple[slice, slice]
 """Rows and columns."""
 
 
-def hole_box(share: Tensor) -> Box | None:
+def hole_region(share: Tensor) -> Region | None:
     """Return the bounding box of what is not wholly known, in any of the pictures; None where all is.
 
     Args:
@@ -19,7 +19,7 @@ def hole_box(share: Tensor) -> Box | None:
     Example:
         >>> share = torch.ones(1, 1, 4, 6)
         >>> share[0, 0, 1:3, 2] = 0.5
-        >>> hole_box(share)
+        >>> hole_region(share)
         (slice(1, 3, None), slice(2, 3, None))
     """
     holes = (share < 1).any(0)[0]
@@ -27,9 +27,9 @@ def hole_box(share: Tensor) -> Box | None:
     return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows else None
 
 
-def grown(box: Box, by: int) -> Box:
-    """Return the box with so many pixels more on each side; it may reach beyond the picture."""
-    rows, columns = (slice(side.start - by, side.stop + by) for side in box)
+def grown(region: Region, by: int) -> Region:
+    """Return the region with so many pixels more on each side; it may reach beyond the picture."""
+    rows, columns = (slice(side.start - by, side.stop + by) for side in region)
     return rows, columns
 
 
@@ -38,46 +38,47 @@ def half(side: slice) -> slice:
     return slice(side.start // 2, -(-side.stop // 2))
 
 
-def doubled(box: Box) -> Box:
-    """Return the box in a picture of twice the size."""
-    rows, columns = (slice(2 * side.start, 2 * side.stop) for side in box)
+def doubled(region: Region) -> Region:
+    """Return the region in a picture of twice the size."""
+    rows, columns = (slice(2 * side.start, 2 * side.stop) for side in region)
     return rows, columns
 
 
-def within(box: Box, bounds: Box) -> Box:
-    """Return the part of the box that lies within the bounds."""
+def within(region: Region, bounds: Region) -> Region:
+    """Return the part of the region that lies within the bounds."""
     rows, columns = (
         slice(max(side.start, bound.start), min(side.stop, bound.stop))
-        for side, bound in zip(box, bounds, strict=True)
+        for side, bound in zip(region, bounds, strict=True)
     )
     return rows, columns
 
 
-def box_of(x: Tensor) -> Box:
-    """Return the box of all pixels of x [N, C, H, W]."""
+def region_of(x: Tensor) -> Region:
+    """Return the region of all pixels of x [N, C, H, W]."""
     return slice(0, x.shape[2]), slice(0, x.shape[3])
 
 
-def cut(x: Tensor, box: Box, at: Box | None = None) -> Tensor:
-    """Return a box of x, in x's own memory format.
+def cut(x: Tensor, region: Region, at: Region | None = None) -> Tensor:
+    """Return a region of x, in x's own memory format.
 
     Args:
         x: [N, C, H, W].
-        box: what is wanted, in the coordinates of `at`.
-        at: the box of a larger picture that x is; by default x is the picture.
+        region: what is wanted, in the coordinates of `at`.
+        at: the region of a larger picture that x is; by default x is the picture.
     """
-    at = at or box_of(x)
-    if box == at:
+    at = at or region_of(x)
+    if region == at:
         return x
     rows, columns = (
-        slice(side.start - first.start, side.stop - first.start) for side, first in zip(box, at, strict=True)
+        slice(side.start - first.start, side.stop - first.start)
+        for side, first in zip(region, at, strict=True)
     )
     part = x[..., rows, columns]
     return part.contiguous() if x.shape[1] == 1 else part.contiguous(memory_format=torch.channels_last)
 
 
-def pasted(x: Tensor, at: Box, size: tuple[int, int]) -> Tensor:
-    """Return a tensor of that height and width that holds x at the box `at`, and 0 elsewhere."""
+def pasted(x: Tensor, at: Region, size: tuple[int, int]) -> Tensor:
+    """Return a tensor of that height and width that holds x at the region `at`, and 0 elsewhere."""
     if at == (slice(0, size[0]), slice(0, size[1])):
         return x
     whole = x.new_zeros(x.shape[0], *size, x.shape[1]).permute(0, 3, 1, 2)  # channels_last
