@@ -39,7 +39,7 @@ MAY_IMPORT = {
         *("weights", "images", "devices", "files", "urls", "terminal"),
     },
     "page": {"inference", "evaluation", "weights", "masks", "images", "devices", "terminal"},
-    "cli": {"inference", "weights", "images", "devices", "files", "terminal"},
+    "cli": {"inference", "weights", "masks", "images", "devices", "files", "terminal"},
     "__init__": {"inference"},
     "__main__": {"cli"},
 }
