@@ -1,0 +1,111 @@
+"""A Chromium, and the canvas's demo page from a plain file server, for tests that use the canvas as people do."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from canvas_driver import Painter
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).resolve().parents[3]
+DEMO = "tests/page/canvas/demo.html"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright is not installed; it is among the development tools of pyproject.toml")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        missing("no Chromium on this machine; install the package chromium, or set CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where the browser tests are required."""
+    if os.environ.get("INPAINT_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Files with the types that browsers want of scripts, whatever this system's own list says."""
+
+    extensions_map = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}  # noqa: RUF012
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def files() -> Iterator[str]:
+    """The address of the checkout's files."""
+    handler = partial(QuietFiles, directory=str(ROOT))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def visit(chromium: Browser, files: str) -> Iterator[Callable[..., Painter]]:
+    """Open the demo page in a window of its own: visit(**settings) -> Painter.
+
+    The test fails if the page asked anything of another host, or if one of its scripts threw an error.
+    """
+    contexts = []
+    foreign: list[str] = []
+    errors: list[str] = []
+
+    def note_request(request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            foreign.append(request.url)
+
+    def open_window(**settings: Any) -> Painter:
+        context = chromium.new_context(**({"viewport": {"width": 900, "height": 700}} | settings))
+        context.set_default_timeout(30_000)
+        context.on("request", note_request)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        contexts.append(context)
+        return Painter(context, files + DEMO)
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert foreign == []
+    assert errors == []
+
+
+@pytest.fixture
+def painter(visit: Callable[..., Painter]) -> Painter:
+    """The demo page with a photo of 320 × 240."""
+    painter = visit()
+    painter.open(320, 240)
+    return painter
