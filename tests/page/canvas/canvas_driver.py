@@ -48,7 +48,7 @@ class Painter:
         return self.page.get_by_role("button", name=name, exact=True)
 
     def run(self, script: str, argument: Any = None) -> Any:
-        """Run the body of an async function with `canvas`, `toolbar`, `Draft`, `events` and `argument`."""
+        """Run the body of an async function with `canvas`, `Draft`, `events` and `argument`."""
         return self.page.evaluate(f"async (argument) => {{ {script} }}", argument)
 
     def open(self, width: int, height: int) -> None:

@@ -73,39 +73,58 @@ def files() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture
-def visit(chromium: Browser, files: str) -> Iterator[Callable[..., Painter]]:
-    """Open the demo page in a window of its own: visit(**settings) -> Painter.
+class Watch:
+    """What no test's pages may do: ask anything of another host, or throw an error."""
 
-    The test fails if the page asked anything of another host, or if one of its scripts threw an error.
-    """
-    contexts = []
-    foreign: list[str] = []
-    errors: list[str] = []
+    def __init__(self) -> None:
+        self.faults: list[str] = []
 
-    def note_request(request: Any) -> None:
-        parts = urlsplit(request.url)
-        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
-            foreign.append(request.url)
-
-    def open_window(**settings: Any) -> Painter:
+    def open(self, chromium: Browser, address: str, **settings: Any) -> Painter:
         context = chromium.new_context(**({"viewport": {"width": 900, "height": 700}} | settings))
         context.set_default_timeout(30_000)
-        context.on("request", note_request)
-        context.on("weberror", lambda error: errors.append(str(error.error)))
-        contexts.append(context)
-        return Painter(context, files + DEMO)
+        context.on("request", self.note_request)
+        context.on("weberror", lambda error: self.faults.append(str(error.error)))
+        return Painter(context, address)
 
-    yield open_window
-    for context in contexts:
-        context.close()
-    assert foreign == []
-    assert errors == []
+    def note_request(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.faults.append(request.url)
 
 
 @pytest.fixture
-def painter(visit: Callable[..., Painter]) -> Painter:
-    """The demo page with a photo of 320 × 240."""
-    painter = visit()
+def visit(chromium: Browser, files: str) -> Iterator[Callable[..., Painter]]:
+    """Open the demo page in a window of its own: visit(**settings) -> Painter."""
+    watch = Watch()
+    painters = []
+
+    def open_window(**settings: Any) -> Painter:
+        painters.append(watch.open(chromium, files + DEMO, **settings))
+        return painters[-1]
+
+    yield open_window
+    for painter in painters:
+        painter.context.close()
+    assert watch.faults == []
+
+
+@pytest.fixture(scope="session")
+def window(chromium: Browser, files: str) -> Iterator[tuple[Painter, Watch]]:
+    """One window for all tests that need no other."""
+    watch = Watch()
+    painter = watch.open(chromium, files + DEMO)
+    yield painter, watch
+    painter.context.close()
+
+
+@pytest.fixture
+def painter(window: tuple[Painter, Watch]) -> Iterator[Painter]:
+    """The demo page, begun anew, with a photo of 320 × 240."""
+    painter, watch = window
+    painter.page.set_viewport_size({"width": 900, "height": 700})
+    painter.page.mouse.move(1, 1)
+    painter.run("start()")
     painter.open(320, 240)
-    return painter
+    yield painter
+    faults, watch.faults = watch.faults, []
+    assert faults == []

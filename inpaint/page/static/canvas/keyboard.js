@@ -36,7 +36,7 @@ export class Keyboard {
     on(document, "keyup", (event) => this.up(event));
     on(window, "blur", () => this.letGo());
     on(this.view.stage, "blur", () => this.hideCursor());
-    on(this.view.stage, "focus", () => !this.pointer.isPressing && this.showCursor());
+    on(this.view.stage, "focus", () => !this.pointer.isFocusing && this.showCursor());
   }
 
   destroy() {
@@ -102,7 +102,8 @@ export class Keyboard {
     this.pointer.setSpace(false);
     if (!held || this.penDown) return;
     if (this.isPainting) this.finish();
-    else if (!used && this.cursor) {
+    else if (!used && !this.canvas.sight.pointer) {
+      this.showCursor();
       this.begin();
       this.finish();
     }

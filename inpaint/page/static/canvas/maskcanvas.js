@@ -49,6 +49,7 @@ export class MaskCanvas extends EventTarget {
 
   /** Say something to those who do not see, and to the page. */
   say(text) {
+    clearTimeout(this.keyboard?.saying);
     this.view.say(text);
     this.emit("status", { text });
   }
@@ -292,7 +293,8 @@ export class MaskCanvas extends EventTarget {
     this.keyboard.areas.push(element);
   }
 
+  /** Let the keys work. The keyboard's cursor is not seen until a key moves it. */
   focus() {
-    this.view.stage.focus();
+    this.pointer.focus();
   }
 }

@@ -26,8 +26,11 @@ export class PointerInput {
     /** @type {Map<number, {x: number, y: number}>} */
     this.fingers = new Map();
     this.pending = [];
-    /** Whether the stage is getting the focus by a pointer, not by a key. */
-    this.isPressing = false;
+    /** Whether the stage is getting the focus by other means than a key. */
+    this.isFocusing = false;
+    /** @type {{place: {x: number, y: number}, point: {x: number, y: number}, scale: number} | null} What the wheel or
+     * two fingers hold: a point of the photo, the place where they took it and the scale then. */
+    this.grip = null;
     /** Whether Space is held, and whether it was used to move the photo. */
     this.space = { held: false, used: false };
     const { stage } = this.view;
@@ -42,12 +45,16 @@ export class PointerInput {
     on("wheel", (event) => this.wheel(event), { passive: false });
   }
 
+  focus() {
+    this.isFocusing = true;
+    this.view.stage.focus({ preventScroll: true });
+    this.isFocusing = false;
+  }
+
   down(event) {
     if (!this.canvas.isOpen) return;
     event.preventDefault(); // no selection, no scrolling by the middle button
-    this.isPressing = true;
-    this.view.stage.focus({ preventScroll: true });
-    this.isPressing = false;
+    this.focus();
     if (!this.canvas.keyboard.isPainting) this.canvas.keyboard.hideCursor();
     try {
       this.view.stage.setPointerCapture(event.pointerId);
@@ -138,8 +145,15 @@ export class PointerInput {
     const step = event.deltaY * [1, 16, 240][event.deltaMode];
     const factor = Math.exp(-Math.max(-200, Math.min(200, step)) * (event.ctrlKey ? 0.01 : 0.0018));
     const place = this.view.place(event);
-    this.view.move((viewport) => viewport.zoomTo(viewport.scale * factor, place));
+    // As long as the mouse stays, it holds one point, also where a rim of the photo kept it away for a while.
+    if (!this.grip || distance(this.grip.place, place) > 2) this.grip = this.take(place);
+    this.view.move((viewport) => viewport.hold(this.grip.point, place, viewport.scale * factor));
     this.hover(event);
+  }
+
+  take(place) {
+    const { viewport } = this.view;
+    return { place, point: viewport.toPhoto(place), scale: viewport.scale };
   }
 
   // Fingers
@@ -153,6 +167,8 @@ export class PointerInput {
     } else if (this.fingers.size === 2) {
       this.settleStroke();
       this.mode = "pinch";
+      const [one, other] = this.fingers.values();
+      this.grip = { ...this.take(middle(one, other)), apart: Math.max(1, distance(one, other)) };
       this.canvas.sight.hover(null);
     }
   }
@@ -168,22 +184,18 @@ export class PointerInput {
   }
 
   moveFinger(event, place) {
-    const before = [...this.fingers.values()];
     this.fingers.set(event.pointerId, place);
-    const after = [...this.fingers.values()];
+    const [one, other] = this.fingers.values();
     if (this.mode === "wait") {
       this.pending.push(place);
       if (distance(this.pending[0], place) > SLACK) this.start(this.pending);
     } else if (this.mode === "paint") {
       this.paint(event);
       this.canvas.sight.hover(place);
-    } else if (this.mode === "pinch" && after.length >= 2) {
-      const [was, is] = [middle(before[0], before[1]), middle(after[0], after[1])];
-      const factor = Math.max(distance(after[0], after[1]), 1) / Math.max(distance(before[0], before[1]), 1);
-      this.view.move((viewport) => {
-        viewport.panBy(is.x - was.x, is.y - was.y);
-        viewport.zoomTo(viewport.scale * factor, is);
-      });
+    } else if (this.mode === "pinch" && other) {
+      const { point, scale, apart } = this.grip;
+      const wanted = (scale * distance(one, other)) / apart;
+      this.view.move((viewport) => viewport.hold(point, middle(one, other), wanted));
     }
   }
 
@@ -192,6 +204,7 @@ export class PointerInput {
     if (this.mode === "wait" && !cancelled) this.start(this.pending); // a tap is a dot
     if (this.mode === "paint") cancelled ? this.canvas.painter.cancel({ quiet: true }) : this.canvas.painter.end();
     this.canvas.sight.hover(null);
+    this.grip = null;
     // What is left of a pinch paints nothing.
     this.mode = this.fingers.size ? "done" : "idle";
   }

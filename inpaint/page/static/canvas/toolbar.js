@@ -27,6 +27,7 @@ export class Toolbar {
     this.element = element;
     /** @type {Map<string, HTMLButtonElement>} Buttons by their command. */
     this.buttons = new Map();
+    this.stopping = new AbortController();
     element.classList.add("mc-toolbar");
     element.setAttribute("role", "toolbar");
     element.setAttribute("aria-label", "Mask tools");
@@ -39,13 +40,20 @@ export class Toolbar {
       this.group("Zoom", this.button("zoomOut"), this.makeZoom(), this.button("zoomIn")),
     );
     canvas.addKeyArea(element);
+    const { signal } = this.stopping;
     for (const name of ["change", "open", "tool", "brush", "compare", "view"]) {
-      canvas.addEventListener(name, () => this.refresh());
+      canvas.addEventListener(name, () => this.refresh(), { signal });
     }
-    element.addEventListener("keydown", (event) => this.walk(event));
+    element.addEventListener("keydown", (event) => this.walk(event), { signal });
     this.holdToCompare();
     this.refresh();
     this.rove(this.buttons.get("brush"));
+  }
+
+  destroy() {
+    this.stopping.abort();
+    this.element.replaceChildren();
+    this.element.classList.remove("mc-toolbar");
   }
 
   group(label, ...children) {
@@ -71,7 +79,7 @@ export class Toolbar {
   }
 
   makeSize() {
-    const shown = make("output", { class: "mc-brush-size" });
+    const shown = make("span", { class: "mc-brush-size", "aria-hidden": "true" });
     const range = make("input", {
       type: "range",
       min: 0,
@@ -145,7 +153,8 @@ export class Toolbar {
     summary.append(icon("mask"), make("span", {}, "Mask"));
     const menu = make("details", {}, summary, panel);
     const close = () => (menu.open = false);
-    document.addEventListener("pointerdown", (event) => !menu.contains(event.target) && close());
+    const outside = (event) => !menu.contains(event.target) && close();
+    document.addEventListener("pointerdown", outside, { signal: this.stopping.signal });
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !menu.open) return;
       event.stopPropagation();

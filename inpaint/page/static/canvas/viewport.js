@@ -56,22 +56,26 @@ export class Viewport {
     this.fitted = true;
   }
 
-  /** One pixel of the photo for one of the screen, around the middle or a point. */
-  actualSize(point = this.middle) {
-    this.zoomTo(1 / this.ratio, point);
+  /** One pixel of the photo for one of the screen, around the middle or a place. */
+  actualSize(place = this.middle) {
+    this.zoomTo(1 / this.ratio, place);
   }
 
   get middle() {
     return { x: this.width / 2, y: this.height / 2 };
   }
 
-  /** Zoom so that what lies under a point stays under it. */
-  zoomTo(scale, point = this.middle) {
+  /** Zoom so that what lies at a place stays there. */
+  zoomTo(scale, place = this.middle) {
+    this.hold(this.toPhoto(place), place, scale);
+  }
+
+  /** Zoom and move so that a point of the photo lies at a place, as far as the rims allow. */
+  hold(point, place, scale) {
     const least = Math.min(this.fitScale, 1 / this.ratio);
-    const fixed = this.toPhoto(point);
     this.scale = Math.min(MAX_SCALE, Math.max(least, scale));
-    this.x = point.x - fixed.x * this.scale;
-    this.y = point.y - fixed.y * this.scale;
+    this.x = place.x - point.x * this.scale;
+    this.y = place.y - point.y * this.scale;
     this.settle();
     this.fitted = Math.abs(this.scale / this.fitScale - 1) < 1e-3;
   }
