@@ -176,6 +176,31 @@ def test_a_long_stroke_stays_when_a_second_finger_comes(phone: Painter) -> None:
     assert phone.run("return canvas.editor.history.steps.length") == 1
 
 
+def test_a_hand_beside_the_pen_paints_nothing(phone: Painter) -> None:
+    send = (
+        "const [x, y] = argument.place; canvas.view.stage.dispatchEvent(new PointerEvent(argument.type, {bubbles: true,"
+        " pointerId: argument.id, pointerType: argument.id === 7 ? 'pen' : 'touch', button: 0, clientX: x, clientY: y}))"
+    )
+
+    def point(type: str, id: int, x: float, y: float) -> None:
+        phone.run(send, {"type": type, "id": id, "place": phone.place(x, y)})
+
+    phone.run("canvas.setBrush(20)")
+    point("pointerdown", 5, 500, 700)
+    point("pointermove", 5, 520, 700)
+    point("pointerdown", 7, 100, 100)
+    point("pointerdown", 6, 400, 700)
+    point("pointermove", 7, 200, 100)
+    point("pointerup", 6, 400, 700)
+    point("pointermove", 7, 300, 100)
+    point("pointerup", 7, 300, 100)
+    point("pointerup", 5, 520, 700)
+    mask = phone.mask()
+    assert mask[100, 100:300].all()
+    assert not mask[200:].any()
+    assert phone.run("return canvas.editor.history.steps.length") == 1
+
+
 def test_the_photo_goes_on_filling_the_stage_and_keeps_its_mask(painter: Painter) -> None:
     painter.drag((100, 100))
     before = painter.mask()

@@ -62,6 +62,7 @@ export class PointerInput {
       // The pointer has already gone.
     }
     const place = this.view.place(event);
+    if (event.pointerType === "pen") this.dropFingers();
     if (event.pointerType === "touch") this.touch(event.pointerId, place);
     else if (this.mode !== "idle") return;
     else if (event.button === 1 || (event.button === 0 && this.space.held)) this.startPan(event, place);
@@ -159,6 +160,7 @@ export class PointerInput {
   // Fingers
 
   touch(id, place) {
+    if (this.fingers.size === 0 && this.mode !== "idle") return; // a hand that rests beside the pen
     this.fingers.set(id, place);
     if (this.fingers.size === 1 && this.mode === "idle") {
       this.mode = "wait";
@@ -171,6 +173,15 @@ export class PointerInput {
       this.grip = { ...this.take(middle(one, other)), apart: Math.max(1, distance(one, other)) };
       this.canvas.sight.hover(null);
     }
+  }
+
+  /** A pen came: what the hand touched before was not meant. */
+  dropFingers() {
+    if (this.fingers.size === 0) return;
+    clearTimeout(this.timer);
+    this.canvas.painter.cancel({ quiet: true });
+    this.fingers.clear();
+    this.mode = "idle";
   }
 
   /** A second finger came: what the first one drew was the start of a pinch, or a stroke if it was long. */
