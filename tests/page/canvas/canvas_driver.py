@@ -117,9 +117,7 @@ class Painter:
         self.page.mouse.move(1, 1)
         self.settle()
         left, top = self.place(x, y)
-        shot = self.page.screenshot(
-            clip={"x": round(left) - 1, "y": round(top) - 1, "width": 3, "height": 3}
-        )
+        shot = self.page.screenshot(clip={"x": round(left) - 1, "y": round(top) - 1, "width": 3, "height": 3})
         with Image.open(io.BytesIO(shot)) as image:
             return image.convert("RGB").getpixel((1, 1))
 

@@ -1,4 +1,4 @@
-"""A Chromium, and the canvas's demo page from a plain file server, for tests that use the canvas as people do."""
+"""A Chromium, and the canvas's demo page from a plain file server, used as people use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The canvas for everyone: axe-core in light and dark, sizes for fingers, names, and a layout that stays still."""
+"""The canvas for everyone: axe-core in light and dark, sizes for fingers, names, a layout that stays still."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_the_photo_is_as_large_as_the_window_allows_and_nothing_moves(
     painter = visit(**window)
     empty = painter.stage.bounding_box()
     painter.open(400, 300)
-    painter.run("canvas.setBrush(200); canvas.invert(); await canvas.showFill(canvas.photo.blob); canvas.invert()")
+    painter.run(
+        "canvas.setBrush(200); canvas.invert(); await canvas.showFill(canvas.photo.blob); canvas.invert()"
+    )
     assert painter.stage.bounding_box() == empty
     assert empty is not None
     width, height = window["viewport"]["width"], window["viewport"]["height"]
@@ -64,11 +66,19 @@ def test_the_photo_is_as_large_as_the_window_allows_and_nothing_moves(
 def test_every_button_has_a_name_and_tells_its_key(painter: Painter) -> None:
     painter.page.locator("summary").click()
     told = painter.run(
-        "return [...document.querySelectorAll('.mc-toolbar button')].map((one) => [one.ariaLabel ?? one.innerText, one.title])"
+        "return [...document.querySelectorAll('.mc-toolbar button')]"
+        "  .map((one) => [one.ariaLabel ?? one.innerText, one.title])"
     )
     titles = [title for _, title in told if title]
     assert all(name for name, _ in told)
-    wanted = ["Brush (B)", "Undo (Ctrl+Z)", "Redo (Ctrl+Shift+Z)", "Compare (hold C)", "Zoom out (−)", "Zoom in (+)"]
+    wanted = [
+        "Brush (B)",
+        "Undo (Ctrl+Z)",
+        "Redo (Ctrl+Shift+Z)",
+        "Compare (hold C)",
+        "Zoom out (−)",
+        "Zoom in (+)",
+    ]
     assert set(wanted) <= set(titles)
     assert {"Grow (G)", "Shrink (Shift+G)", "Clear (Del)", "Invert (I)"} <= set(titles)
 
@@ -91,7 +101,10 @@ def test_the_slider_sets_every_size(painter: Painter) -> None:
 
 def test_reduced_motion_is_respected(visit: Callable[..., Painter]) -> None:
     painter = visit(reduced_motion="reduce")
-    assert painter.run("return getComputedStyle(document.querySelector('.mc-button')).transitionDuration") == "0s"
+    assert (
+        painter.run("return getComputedStyle(document.querySelector('.mc-button')).transitionDuration")
+        == "0s"
+    )
     assert painter.run("return document.getAnimations().length") == 0
 
 

@@ -178,8 +178,10 @@ def test_a_long_stroke_stays_when_a_second_finger_comes(phone: Painter) -> None:
 
 def test_a_hand_beside_the_pen_paints_nothing(phone: Painter) -> None:
     send = (
-        "const [x, y] = argument.place; canvas.view.stage.dispatchEvent(new PointerEvent(argument.type, {bubbles: true,"
-        " pointerId: argument.id, pointerType: argument.id === 7 ? 'pen' : 'touch', button: 0, clientX: x, clientY: y}))"
+        "const {type, id, place: [clientX, clientY]} = argument;"
+        "const pointerType = id === 7 ? 'pen' : 'touch';"
+        "const options = {bubbles: true, pointerId: id, pointerType, button: 0, clientX, clientY};"
+        "canvas.view.stage.dispatchEvent(new PointerEvent(type, options))"
     )
 
     def point(type: str, id: int, x: float, y: float) -> None:

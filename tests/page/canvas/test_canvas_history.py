@@ -79,7 +79,8 @@ def test_history_stays_within_its_memory(painter: Painter) -> None:
     held = painter.run(
         "canvas.editor.history.limit = 4000; canvas.setBrush(30);"
         "for (let i = 0; i < 60; i++) {"
-        "  canvas.painter.begin({x: 5 * i, y: 60}); canvas.painter.move([{x: 5 * i, y: 180}]); canvas.painter.end();"
+        "  canvas.painter.begin({x: 5 * i, y: 60});"
+        "  canvas.painter.move([{x: 5 * i, y: 180}]); canvas.painter.end();"
         "} const {bytes, steps} = canvas.editor.history; return [bytes, steps.length]"
     )
     assert held[0] <= 4000
@@ -100,7 +101,7 @@ def test_packing_gives_back_what_went_in(painter: Painter) -> None:
         "const random = () => (state = (state * 48271) % 2147483647);"
         "for (let at = 0; at < bytes.length; ) {"
         "  const end = at + random() % 700, kind = random() % 3, value = random() % 256;"
-        "  for (; at < end && at < bytes.length; at++) bytes[at] = kind === 0 ? 0 : kind === 1 ? value : random() % 256;"
+        "  for (; at < end && at < bytes.length; at++) bytes[at] = [0, value, random() % 256][kind];"
         "} const packed = pack(bytes), back = unpack(packed, bytes.length);"
         "return packed.length < 60000 && back.every((byte, i) => byte === bytes[i])"
         "  && pack(new Uint8Array(6e6)).length < 10 && pack(new Uint8Array(0)).length === 0"
@@ -169,7 +170,9 @@ def test_a_fill_of_another_photo_or_size_is_refused(painter: Painter) -> None:
 
 def test_fill_is_asked_for_by_enter(painter: Painter) -> None:
     painter.drag((100, 100))
-    painter.run("canvas.addEventListener('fill', (event) => event.stopImmediatePropagation(), {capture: true})")
+    painter.run(
+        "canvas.addEventListener('fill', (event) => event.stopImmediatePropagation(), {capture: true})"
+    )
     painter.press("Enter")
     assert painter.count("fill") == 1
     painter.press("Shift+Enter")

@@ -17,7 +17,7 @@ def hold(painter: Painter, key: str, *moves: str) -> None:
 
 @pytest.fixture
 def keys(painter: Painter) -> Painter:
-    """The page with its focus on the canvas, whose cursor is in the photo's middle; 2 screen pixels a photo pixel."""
+    """The page with its focus on the canvas and the photo at twice its size; the cursor is in its middle."""
     painter.run("canvas.view.move((viewport) => viewport.zoomTo(2)); canvas.setBrush(5); canvas.focus()")
     return painter
 

@@ -46,7 +46,8 @@ def test_png_and_run_length_hold_the_same_mask(painter: Painter, size: tuple[int
 def test_run_lengths_of_another_size_are_refused(painter: Painter) -> None:
     text = painter.run(
         "const {addRuns} = await import('/inpaint/page/static/canvas/runlength.js');"
-        "const told = []; for (const runs of [{width: 3, height: 2, runs: [6]}, {width: 320, height: 240, runs: [9]}])"
+        "const told = [];"
+        "for (const runs of [{width: 3, height: 2, runs: [6]}, {width: 320, height: 240, runs: [9]}])"
         "  try { addRuns(canvas.mask, runs); } catch (error) { told.push(error.message); } return told"
     )
     assert text == ["a mask of 3 × 2 for a photo of 320 × 240", "the runs do not add up to 320 × 240 pixels"]

@@ -58,7 +58,17 @@ def test_a_stroke_is_round_at_its_ends_and_without_gaps(painter: Painter) -> Non
 
 
 def test_lines_of_every_direction_are_exact(painter: Painter) -> None:
-    ends = [(70, 60), (10.2, 90.7), (60, 5), (61, 100), (12, 50), (200, 58), (40.4, 40.4), (-30, 60), (330, 300)]
+    ends = [
+        (70, 60),
+        (10.2, 90.7),
+        (60, 5),
+        (61, 100),
+        (12, 50),
+        (200, 58),
+        (40.4, 40.4),
+        (-30, 60),
+        (330, 300),
+    ]
     for size in (1, 8, 31):
         for end in ends:
             runs = painter.run(
@@ -161,7 +171,8 @@ def test_a_line_of_one_pixel_on_a_large_photo_is_seen(painter: Painter) -> None:
     painter.open(4000, 3000)
     painter.run("canvas.setBrush(1)")
     painter.run(
-        "canvas.painter.begin({x: 0, y: 1501}); canvas.painter.move([{x: 4000, y: 1501}]); canvas.painter.end()"
+        "canvas.painter.begin({x: 0, y: 1501});"
+        "canvas.painter.move([{x: 4000, y: 1501}]); canvas.painter.end()"
     )
     painter.page.mouse.move(1, 1)
     painter.settle()

@@ -31,7 +31,9 @@ def test_pictures_are_pasted_and_dropped(painter: Painter, kind: str) -> None:
     file = encoded(dark_photo(90, 60))
     send(painter, kind, [("one.png", "image/png", file), ("two.png", "image/png", file)])
     painter.page.wait_for_function("canvas.photo.width === 90")
-    assert painter.run("const {files, via} = events.find((e) => e.event === 'photofile'); return [files.length, via]")
+    assert painter.run(
+        "const {files, via} = events.find((e) => e.event === 'photofile'); return [files.length, via]"
+    )
     assert painter.run("return canvas.name") == "one.png"
 
 
@@ -48,7 +50,9 @@ def test_a_file_that_is_no_picture_is_told(painter: Painter) -> None:
 def test_heic_is_told_with_the_way_out(painter: Painter) -> None:
     send(painter, "paste", [("IMG_1.HEIC", "", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")])
     painter.page.get_by_role("alert").get_by_text("HEIC").wait_for()
-    assert painter.last("message")["text"].startswith("This browser cannot open HEIC photos. Save the photo as JPEG")
+    assert painter.last("message")["text"].startswith(
+        "This browser cannot open HEIC photos. Save the photo as JPEG"
+    )
 
 
 def test_too_many_pixels_are_refused(painter: Painter) -> None:
@@ -77,8 +81,9 @@ def test_the_last_photo_opened_is_the_one_that_stays(painter: Painter) -> None:
 
 def test_a_bitmap_is_a_photo_too(painter: Painter) -> None:
     painter.run(
-        "const bitmap = await createImageBitmap(new ImageData(70, 30)); await canvas.openPhoto(bitmap, {id: 'mine'});"
-        "canvas.invert(); await canvas.showFill(await createImageBitmap(new ImageData(70, 30)), {id: 'mine'});"
+        "const bitmap = () => createImageBitmap(new ImageData(70, 30));"
+        "await canvas.openPhoto(await bitmap(), {id: 'mine'});"
+        "canvas.invert(); await canvas.showFill(await bitmap(), {id: 'mine'});"
     )
     assert painter.run("return [canvas.id, canvas.photo.width, canvas.mask.isEmpty()]") == ["mine", 70, True]
     painter.run("await canvas.undo()")
@@ -90,8 +95,13 @@ def test_the_picture_is_copied_as_png(visit: Callable[..., Painter]) -> None:
     painter.open(50, 40)
     painter.press("Control+c")
     painter.page.wait_for_function("events.at(-1).text === 'picture copied'")
-    painter.run("const [item] = await navigator.clipboard.read(); window.copied = await item.getType('image/png')")
-    assert painter.run("const {width, height} = await createImageBitmap(copied); return [width, height]") == [50, 40]
+    painter.run(
+        "const [item] = await navigator.clipboard.read(); window.copied = await item.getType('image/png')"
+    )
+    assert painter.run("const {width, height} = await createImageBitmap(copied); return [width, height]") == [
+        50,
+        40,
+    ]
 
 
 def test_a_draft_survives_a_reload(visit: Callable[..., Painter]) -> None:
@@ -120,7 +130,8 @@ def test_a_draft_survives_a_reload(visit: Callable[..., Painter]) -> None:
     # Limits: the oldest fills go first, then the photo; and a draft grows old.
     painter.run(
         "await canvas.redo(); canvas.invert(); await canvas.showFill(canvas.picture.blob);"
-        "window.saved = await canvas.snapshot(); window.photo = saved.photo.size; window.last = saved.fills[1].blob.size"
+        "window.saved = await canvas.snapshot(); window.photo = saved.photo.size;"
+        "window.last = saved.fills[1].blob.size"
     )
     fills = "return (await Draft.load()).fills.length"
     assert painter.run("await Draft.save(saved);" + fills) == 2

@@ -1,5 +1,4 @@
 /** The canvas: a photo, the mask painted over it, and everything a page needs to know of both. See README.md. */
-
 import { CanvasError, decode, readMask } from "./decoding.js";
 import { Editor } from "./editor.js";
 import { copyToClipboard, FileDoor } from "./files.js";

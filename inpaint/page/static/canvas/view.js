@@ -157,7 +157,7 @@ export class View {
     if (!cursor) return;
     const { x, y, size, text, keyboard } = cursor;
     this.cursor.style.transform = `translate(${x}px, ${y}px)`;
-    this.cursor.classList.toggle("mc-cross", size < 12 || keyboard);
+    this.cursor.classList.toggle("mc-cross", keyboard);
     this.ring.hidden = size === 0;
     this.ring.style.width = this.ring.style.height = `${Math.max(size, 2)}px`;
     this.cursorText.textContent = text;
