@@ -1,4 +1,4 @@
-"""The canvas for everyone: axe-core in light and dark, sizes for fingers, names, a layout that stays still."""
+"""The canvas for everyone: axe-core in light and dark, sizes for fingers, names, a still layout."""
 
 from __future__ import annotations
 

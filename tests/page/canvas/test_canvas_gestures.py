@@ -36,6 +36,8 @@ class Fingers:
 
 
 def view(painter: Painter) -> tuple[float, float, float]:
+    """The scale and place of the photo, once the browser has passed on all moves, frame by frame."""
+    painter.settle()
     scale, x, y = painter.run("const {scale, x, y} = canvas.view.viewport; return [scale, x, y]")
     return scale, x, y
 

@@ -133,6 +133,11 @@ def test_the_mask_of_12_megapixels_is_exported_without_large_buffers(painter: Pa
     painter.run("canvas.fit()")
     painter.settle()
     assert painter.run("return canvas.photo.full") is None
+    # Nor does a fill that is taken back leave anything behind.
+    painter.run("await canvas.showFill(canvas.photo.blob); window.fill = canvas.picture; await canvas.undo()")
+    assert painter.run("return [canvas.photo.full, fill.full, fill.copy]") == [None, None, None]
+    painter.run("await canvas.redo()")
+    assert painter.run("return [canvas.picture === fill, fill.copy.width]") == [True, 2048]
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 7, 40])

@@ -52,7 +52,7 @@ export class Picture {
 
   /** Decode again what was given up. */
   async load() {
-    if (this.full) return;
+    if (this.full || this.copy) return;
     this.full = await createImageBitmap(this.blob);
     await this.makeCopy();
   }

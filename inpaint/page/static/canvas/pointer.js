@@ -97,8 +97,7 @@ export class PointerInput {
 
   /** The stroke was cancelled by other means: the pointer that drew it paints no more until it is lifted. */
   drop() {
-    if (this.mode === "paint") this.mode = this.fingers.size ? "done" : "pan";
-    if (this.mode === "pan") this.mode = "done";
+    if (this.mode === "paint") this.mode = "done";
   }
 
   start(places, { erase = false, pointer = null } = {}) {
