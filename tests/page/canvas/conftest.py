@@ -1,10 +1,8 @@
-"""A Chromium, and the canvas's demo page from a plain file server, used as people use it."""
+"""The canvas's demo page from a plain file server, used as people use it."""
 
 from __future__ import annotations
 
 import http.server
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,38 +18,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = "tests/page/canvas/demo.html"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("Playwright is not installed; it is among the development tools of pyproject.toml")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if path is None:
-        missing("no Chromium on this machine; install the package chromium, or set CHROMIUM to its path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
-def missing(reason: str) -> None:
-    """Skip, or fail where the browser tests are required."""
-    if os.environ.get("INPAINT_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class QuietFiles(http.server.SimpleHTTPRequestHandler):
