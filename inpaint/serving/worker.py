@@ -31,6 +31,7 @@ _RESTART_SECONDS = 5.0
 """Time from one start to the next of a process that ends without being asked."""
 
 _POLL_SECONDS = 0.05
+_LONGEST_MESSAGE = 1 << 20
 
 logger = logging.getLogger("inpaint.serving")
 
@@ -117,7 +118,23 @@ class Worker:
             ServiceError: it failed, crashed, took too long or too much memory.
         """
         current = self._usable()
-        number = current.order(folder, order)
+        try:
+            return self._follow(current, current.order(folder, order), seconds, report, cancelled)
+        except ServiceError:
+            raise
+        except BaseException:  # a message that makes no sense, or a fault of `report`
+            self._end(current)
+            raise
+
+    def _follow(
+        self,
+        current: _Process,
+        number: int,
+        seconds: float,
+        report: Callable[[float], None],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """Read what the process says of an order until that has ended."""
         failure: ServiceError | None = None
         prepared_at, kill_at = None, float("inf")
         began = time.monotonic()
@@ -278,14 +295,14 @@ class _Process:
     def _listen(self) -> None:
         try:
             while True:
-                message = json.loads(self._connection.recv_bytes())
+                message = json.loads(self._connection.recv_bytes(_LONGEST_MESSAGE))
                 if message["kind"] == "pong":
                     self._pong.set()
                 elif message["kind"] == "ready":
                     self.ready.set()
                 else:
                     self._messages.put(message)
-        except (EOFError, OSError, ValueError):
+        except (EOFError, OSError, ValueError, TypeError, LookupError):
             self.ready.clear()
             self._process.kill()
             self._process.join()
