@@ -158,6 +158,7 @@ def _problem(request: Request, error: HTTPException) -> Response:
     detail = error.detail
     if not isinstance(error, ServiceError):
         detail = {
+            400: f"The request cannot be read ({detail}); send a form as curl -F does.",
             404: "There is nothing at this address; /openapi.json lists what there is.",
             405: "This address does not take that method; /openapi.json lists what it takes.",
         }.get(error.status_code, str(detail))

@@ -33,7 +33,7 @@ def add_serve_command(commands: Any) -> argparse.ArgumentParser:
         help="address to listen on; 0.0.0.0 is every address of this machine (default: %(default)s)",
     )
     parser.add_argument(
-        "--port", type=int, default=7860, metavar="N", help="port to listen on (default: %(default)s)"
+        "--port", type=_port, default=7860, metavar="N", help="port to listen on (default: %(default)s)"
     )
     parser.add_argument("--no-page", action="store_true", help="serve the REST API alone")
     parser.add_argument(
@@ -92,11 +92,17 @@ def run(
     mount = None if arguments.no_page or page is None else page(service)
     try:
         serve(service, arguments.host, arguments.port, mount=mount)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         return _fail(
             f"cannot listen on {arguments.host}:{arguments.port} ({error}); name another --port or --host"
         )
     return 0
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 (any free port) to 65535")
+    return int(text)
 
 
 def _fail(message: str) -> int:

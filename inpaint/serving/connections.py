@@ -17,7 +17,8 @@ from .limits import Limits
 from .middleware import is_trusted
 
 LINGER_SECONDS = 5.0
-"""How long a body that nobody wants is thrown away, so that its sender gets to read why."""
+"""How long a body that nobody wants is thrown away, so that its sender gets to read why; at most as many bytes
+as a request may have."""
 
 
 class TimedProtocol(H11Protocol):
@@ -34,6 +35,7 @@ class TimedProtocol(H11Protocol):
         self._limits, self._open_by_peer = limits, open_by_peer
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._peer: str | None = None  # where it counts
+        self._lingered = 0  # bytes thrown away
 
     # --- what asyncio calls ---------------------------------------------------------------------------------
 
@@ -66,6 +68,11 @@ class TimedProtocol(H11Protocol):
         """Read what has come, and see what is still to come."""
         if self.transport.is_closing():
             return
+        if "linger" in self._timers:
+            self._lingered += len(data)
+            if self._lingered > self._limits.max_bytes:
+                self.transport.abort()
+                return
         super().data_received(data)
         self._watch(moved=True)
 
@@ -126,10 +133,8 @@ class TimedProtocol(H11Protocol):
         self._timers.pop(name, None)
         if self.transport.is_closing():
             return
-        if status is not None and (self.cycle is None or not self.cycle.response_started):
-            self._refuse(
-                status, "The request did not arrive in time; send it again over a faster connection."
-            )
+        if name == "header" or (status is not None and not self.cycle.response_started):
+            self._refuse(408, "The request did not arrive in time; send it again over a faster connection.")
         else:
             self.transport.abort()
         if self.cycle is not None and not self.cycle.response_complete:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from inpaint.images import FORMATS
 
@@ -32,18 +33,26 @@ async def receive_job(request: Request, queue: JobQueue, models: Models, client:
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise ServiceError(415, "Send a form of the type multipart/form-data, with the files image and mask.")
     with queue.slot(client) as slot:
-        # Files go to the disk as they come in; only a mask as text is held in memory.
-        async with request.form(max_files=4, max_fields=16, max_part_size=MOST_CHARACTERS) as form:
-            order = _read_order(form, models)
-            image = form["image"]
-            assert isinstance(image, UploadFile)
-            await asyncio.to_thread(_save, image, slot.folder / tasks.PHOTO)
-            mask = form.get("mask")
-            if isinstance(mask, UploadFile):
-                await asyncio.to_thread(_save, mask, slot.folder / tasks.MASK)
-            else:
-                (slot.folder / tasks.RUNS).write_text(str(form["mask_rle"]), "utf-8")
+        try:
+            order = await _receive(request, slot.folder, models)
+        except ClientDisconnect:
+            raise ServiceError(408, "The request did not arrive; send it again.") from None
         return await queue.submit_async(slot, order)
+
+
+async def _receive(request: Request, folder: Path, models: Models) -> dict[str, Any]:
+    # Files go to the disk as they come in; only a mask as text is held in memory.
+    async with request.form(max_files=4, max_fields=16, max_part_size=MOST_CHARACTERS) as form:
+        order = _read_order(form, models)
+        image = form["image"]
+        assert isinstance(image, UploadFile)
+        await asyncio.to_thread(_save, image, folder / tasks.PHOTO)
+        mask = form.get("mask")
+        if isinstance(mask, UploadFile):
+            await asyncio.to_thread(_save, mask, folder / tasks.MASK)
+        else:
+            (folder / tasks.RUNS).write_text(str(form["mask_rle"]), "utf-8")
+        return order
 
 
 def _read_order(form: FormData, models: Models) -> dict[str, Any]:
@@ -92,6 +101,6 @@ def _number(form: FormData, name: str, largest: int) -> int:
     return int(value)
 
 
-def _save(upload: UploadFile, path: Any) -> None:
+def _save(upload: UploadFile, path: Path) -> None:
     with path.open("wb") as stream:
         shutil.copyfileobj(upload.file, stream, 1 << 20)

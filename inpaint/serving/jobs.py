@@ -216,11 +216,18 @@ class JobQueue:
         with self._changed:
             return sum(job.size for job in self._jobs.values())
 
-    def close(self, seconds: float = 0.0) -> int:
-        """Take no more jobs, end those not done in so many seconds, and return how many these were."""
+    def close(self, seconds: float = 0.0, hurry: Callable[[], bool] = lambda: False) -> int:
+        """Take no more jobs, end those not done in so many seconds, and return how many these were.
+
+        Args:
+            seconds: time for jobs to finish.
+            hurry: asked ten times a second whether they have no time any more.
+        """
         with self._changed:
             self._draining = True
-            self._changed.wait_for(lambda: not self._pending(), seconds)
+            end = time.monotonic() + seconds
+            while self._pending() and time.monotonic() < end and not hurry():
+                self._changed.wait(0.1)
             left = self._pending()
             for job in left:
                 job.cancel = True

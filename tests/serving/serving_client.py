@@ -21,13 +21,13 @@ from inpaint.serving.models import Models
 from inpaint.serving.server import Server, listen
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0, every: float = 0.02) -> Any:
     """What `condition` returns as soon as that is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
             return found
-        time.sleep(0.02)
+        time.sleep(every)
     raise AssertionError(f"not within {seconds} s")
 
 
@@ -68,7 +68,7 @@ class Running:
     def __init__(self, service: Service, server: Server, port: int) -> None:
         self.service, self.server, self.port = service, server, port
         self.queue = service.queue
-        self.client = httpx.Client(base_url=f"http://localhost:{port}", timeout=60)
+        self.client = httpx.Client(base_url=f"http://localhost:{port}", timeout=60, verify=False)
 
     def post(self, path: str = "/api/v1/inpaint", headers: dict[str, str] | None = None, **fields: Any):
         return self.client.post(path, headers=headers, **form(**fields))

@@ -46,6 +46,7 @@ def filler(settings: Mapping[str, Any]) -> Work:
                 _kept.append(bytearray(os.urandom(1)) * 20_000_000)
                 time.sleep(0.01)
         else:
+            seed = seed if seed < DEAF else 1
             end = time.monotonic() + seed / 1000
             while (left := end - time.monotonic()) > 0:
                 report(1 - left * 1000 / seed)

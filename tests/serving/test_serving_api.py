@@ -40,7 +40,7 @@ def test_a_fill_at_once(service: Running) -> None:
 
 def test_a_mask_as_text(service: Running) -> None:
     assert service.post(mask=None, mask_rle=f"100 200 {48 * 64 - 300}", seed=5).status_code == 200
-    assert_problem(service.post(mask=None, mask_rle="1 2 3"), 422, "48 = 3072".replace("48 ", "64×48 "))
+    assert_problem(service.post(mask=None, mask_rle="1 2 3"), 422, "64×48 = 3072")
 
 
 def test_a_job(service: Running) -> None:
@@ -115,12 +115,12 @@ def test_a_fill_that_fails(service: Running, seed: int, status: int, words: str)
     ("fields", "status", "words"),
     [
         ({"image": b"no picture"}, 415, "photo"),
-        ({"image": PHOTO[:200]}, 415, "damaged"),
+        ({"image": PHOTO[:200]}, 415, "cut short"),
         ({"mask": b"no picture"}, 415, "mask"),
         ({"image": photo(400, 400)}, 413, "0.2 megapixels"),
         ({"image": b"x" * 600_000}, 413, "0.5 MB"),
         ({"mask": mask(20, 30)}, 422, "30×20"),
-        ({"mask": photo(48, 64)[:0] + MASK, "mask_rle": "0 3072"}, 422, "either"),
+        ({"mask": MASK, "mask_rle": "0 3072"}, 422, "either"),
         ({"mask": None}, 422, "either"),
         ({"image": None}, 422, "image"),
         ({"mask": None, "mask_rle": "3072"}, 422, "no hole"),
