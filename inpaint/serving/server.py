@@ -56,7 +56,9 @@ class Server(uvicorn.Server):
         pending = counts["running"] + counts["waiting"]
         if pending:
             logger.info("stopping: %d jobs have %g s to finish", pending, self._limits.shutdown_seconds)
-        ended = await asyncio.to_thread(self._queue.close, self._limits.shutdown_seconds, lambda: self.force_exit)
+        ended = await asyncio.to_thread(
+            self._queue.close, self._limits.shutdown_seconds, lambda: self.force_exit
+        )
         logger.info("stopped: %d jobs finished, %d were ended", pending - ended, ended)
         await super().shutdown(sockets)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import skimage.data
 from PIL import ExifTags, Image, ImageCms
 from serving_client import png, wait_for
+from starlette.responses import PlainTextResponse
 
 import inpaint
 from inpaint.files import NotRegularError
@@ -118,7 +120,10 @@ def test_a_real_fill_keeps_what_the_photo_has(program: Program) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", exif=exif, icc_profile=profile)
-    files = {"image": ("photo.png", stream.getvalue()), "mask": ("mask.png", png(hole.astype(np.uint8) * 255))}
+    files = {
+        "image": ("photo.png", stream.getvalue()),
+        "mask": ("mask.png", png(hole.astype(np.uint8) * 255)),
+    }
     answer = client.post("/api/v1/inpaint", files=files, data={"seed": "3", "grow": "2"})
     assert answer.status_code == 200, answer.text
     result = Image.open(io.BytesIO(answer.content))
@@ -139,9 +144,7 @@ def test_it_is_stopped_without_losing_a_job(program: Program) -> None:
     hole[200:300, 200:300] = 255
     files = {"image": ("a.png", png(skimage.data.astronaut())), "mask": ("b.png", png(hole))}
     answers: list[httpx.Response] = []
-    thread = threading.Thread(
-        target=lambda: answers.append(client.post("/api/v1/inpaint", files=files))
-    )
+    thread = threading.Thread(target=lambda: answers.append(client.post("/api/v1/inpaint", files=files)))
     thread.start()
     wait_for(lambda: client.get("/health").json()["running"] == 1)
     process.send_signal(signal.SIGTERM)
@@ -162,11 +165,19 @@ def test_models_of_the_administrator() -> None:
 
 
 def test_a_page_is_mounted_beside_the_api() -> None:
-    app = create_app(mount=lambda app: app.add_api_route("/", lambda: "a page"))
+    app = create_app(mount=lambda app: app.mount("/", PlainTextResponse("a page")))
+
+    async def ask(path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path)
+
     try:
-        paths = [getattr(route, "path", "") for route in app.routes]
-        assert "/" in paths
-        assert "/" not in app.openapi()["paths"] or app.openapi()["paths"]["/"]
+        page = asyncio.run(ask("/"))
+        assert page.text == "a page"
+        assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert asyncio.run(ask("/api/v1/models")).json()["models"]
+        assert "/" not in asyncio.run(ask("/openapi.json")).json()["paths"]
     finally:
         app.state.service.close()
 

@@ -14,7 +14,9 @@ from serving_client import Running, serving, wait_for
 
 from inpaint.serving.limits import Limits
 
-HEAD = b"POST /api/v1/inpaint HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+HEAD = (
+    b"POST /api/v1/inpaint HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+)
 PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 
 
@@ -119,11 +121,10 @@ def test_headers_that_do_not_arrive(strict: Running) -> None:
 
 def test_headers_that_arrive_byte_by_byte(strict: Running) -> None:
     began = time.monotonic()
-    with strict.socket() as connection:
-        with pytest.raises(OSError):
-            for _ in range(100):
-                connection.sendall(b"G")
-                time.sleep(0.05)
+    with strict.socket() as connection, pytest.raises(OSError):
+        for _ in range(100):
+            connection.sendall(b"G")
+            time.sleep(0.05)
     assert time.monotonic() - began < 3
 
 

@@ -210,7 +210,9 @@ def test_the_limit_of_bodies_holds_for_a_page_that_knows_nothing_of_it() -> None
     )
 
     async def ask(content: Any) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client:
             return await client.post("/page", content=content)
 
     async def pieces(count: int) -> Any:
@@ -229,4 +231,8 @@ def test_the_limit_of_bodies_holds_for_a_page_that_knows_nothing_of_it() -> None
 
 def test_errors_are_http_exceptions_that_any_application_answers() -> None:
     error = ServiceError(413, "Too large.", {"Retry-After": "1"})
-    assert (error.status_code, error.detail, dict(error.headers or {})) == (413, "Too large.", {"Retry-After": "1"})
+    assert (error.status_code, error.detail, dict(error.headers or {})) == (
+        413,
+        "Too large.",
+        {"Retry-After": "1"},
+    )

@@ -112,9 +112,9 @@ def test_the_queue_is_full_for_everyone_some_time(make_queue: MakeQueue) -> None
     running = submit(queue, "ann", 400)
     wait_for(lambda: running.state == "running")
     submit(queue, "bob", 10)
-    with queue.slot("cid"):  # a photo that is being received has a place, too
-        with pytest.raises(BusyError, match="queue is full"), queue.slot("dan"):
-            pass
+    receiving = queue.slot("cid")  # a photo that is being received has a place, too
+    with receiving, pytest.raises(BusyError, match="queue is full"), queue.slot("dan"):
+        pass
     with queue.slot("dan"):
         pass
     assert queue.counts()["receiving"] == 0

@@ -61,7 +61,11 @@ def test_proxies_and_root_path() -> None:
         "10.0.0.0/8",
         "::1/128",
     ]
-    for values in ({"trusted_proxies": "proxy.example"}, {"root_path": "inpaint"}, {"root_path": "/inpaint/"}):
+    for values in (
+        {"trusted_proxies": "proxy.example"},
+        {"root_path": "inpaint"},
+        {"root_path": "/inpaint/"},
+    ):
         with pytest.raises(LimitValueError):
             Limits(**values)
 

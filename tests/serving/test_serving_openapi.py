@@ -51,7 +51,9 @@ def test_the_document_has_exactly_the_routes(quiet: Running) -> None:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_requests_made_from_the_document_are_answered_as_it_says(quiet: Running, path: str) -> None:
-    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install -e .[dev]")
+    schemathesis = pytest.importorskip(
+        "schemathesis", reason="schemathesis is not installed: pip install -e .[dev]"
+    )
     hypothesis = pytest.importorskip("hypothesis")
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 

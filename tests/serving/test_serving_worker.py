@@ -155,9 +155,12 @@ def test_stop_ends_work_for_good(folder: Path) -> None:
     worker.start()
     wait_for(worker.answers)
     pid = worker.pid
-    thread = threading.Thread(
-        target=lambda: pytest.raises(ServiceError, worker.run, folder, {"seed": fakes.DEAF}, seconds=60)
-    )
+
+    def work() -> None:
+        with pytest.raises(ServiceError):
+            worker.run(folder, {"seed": fakes.DEAF}, seconds=60)
+
+    thread = threading.Thread(target=work)
     thread.start()
     time.sleep(0.3)
     worker.stop()
