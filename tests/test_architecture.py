@@ -38,8 +38,9 @@ MAY_IMPORT = {
         *("networks", "layers", "ops", "losses", "backbones", "datasets", "masks", "evaluation", "metrics"),
         *("weights", "images", "devices", "files", "urls", "terminal"),
     },
-    "page": {"inference", "evaluation", "weights", "masks", "images", "devices", "terminal"},
-    "cli": {"inference", "weights", "masks", "images", "devices", "files", "terminal"},
+    "serving": {"inference", "weights", "masks", "images", "devices", "files", "terminal", "ops"},
+    "page": {"serving", "evaluation", "masks", "images"},
+    "cli": {"page", "serving", "inference", "weights", "masks", "images", "devices", "files", "terminal"},
     "__init__": {"inference"},
     "__main__": {"cli"},
 }

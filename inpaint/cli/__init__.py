@@ -1,9 +1,11 @@
-"""The `inpaint` command: fill holes in photos from the shell, list the installed models.
+"""The `inpaint` command: fill holes in photos from the shell, list the installed models, serve page and API.
 
     inpaint run --image photo.jpg --mask hole.png --output filled.png
     inpaint run --image photo.jpg --mask hole.png --output filled.png --grow 4 --candidates 3
     inpaint run --image photos/ --mask masks/ --output filled/
     inpaint models
+    inpaint serve
+    inpaint doctor
 
 Exit codes: 0 all done, 1 some photos failed (each is named, the others are done), 2 nothing was started,
 130 stopped by Ctrl-C.
@@ -11,12 +13,21 @@ Exit codes: 0 all done, 1 some photos failed (each is named, the others are done
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 
 from inpaint.cli.arguments import UsageError, build_parser
 from inpaint.cli.console import say
 from inpaint.cli.models import list_models
 from inpaint.cli.run import fill_photos
+from inpaint.cli.service import examine, serve
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": fill_photos,
+    "models": lambda arguments: list_models(),
+    "serve": serve,
+    "doctor": examine,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
-        return list_models() if arguments.command == "models" else fill_photos(arguments)
+        return COMMANDS[arguments.command](arguments)
     except UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

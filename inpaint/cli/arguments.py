@@ -11,6 +11,8 @@ from pathlib import Path
 from inpaint import __version__
 from inpaint.devices import check_device_name
 from inpaint.images import MAX_FILE_BYTES, MAX_PIXELS
+from inpaint.serving.command import add_serve_command
+from inpaint.serving.doctor import add_doctor_command
 from inpaint.terminal import ArgumentParser
 
 DETAILS = ("photo", "none")
@@ -138,6 +140,9 @@ def build_parser() -> ArgumentParser:
         help="refuse larger files before reading them (default: %(default)g)",
     )
     commands.add_parser("models", help="list the installed models: name, size, scores")
+    serve = add_serve_command(commands)
+    serve.add_argument("--max-queue", dest="waiting", type=int, help=argparse.SUPPRESS)  # former name
+    add_doctor_command(commands)
     return parser
 
 

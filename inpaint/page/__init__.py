@@ -1,8 +1,9 @@
 """The page: open a photo, paint over what should go, look, download.
 
-Nothing is loaded from other hosts, and no photo leaves the machine that serves the page. The browser's editor
-works on a copy of the photo, reduced where it is large (`canvas`); what is filled and downloaded is the photo
-itself, as its file was read.
+Nothing is loaded from other hosts, and no photo leaves the machine that serves the page. What is painted on is
+the browser's own canvas (`static/canvas`); the page around it (`static/flow`) asks the REST API of
+`inpaint.serving` for fills, so that page and programs stand in one queue. What else needs a photo decoded is done
+by a process of its own (`desk`).
 
 This is the only part of the package that imports Gradio.
 """
@@ -12,8 +13,6 @@ import os
 # Gradio reads it when it is imported; without it, Gradio would report its use to its makers.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-from inpaint.page.limits import Limits
-from inpaint.page.page import build_page
-from inpaint.page.serving import serve
+from inpaint.page.mounting import mount_page
 
-__all__ = ["Limits", "build_page", "serve"]
+__all__ = ["mount_page"]

@@ -1,57 +1,47 @@
-"""The page as a whole: a title, the choice of a model, and two tabs."""
+"""The page as a whole: a title and two tabs. The Fill tab is a place for the scripts in `static/flow`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import html
+import json
+from typing import Any
 
 import gradio as gr
 
 from inpaint.page.evaluate_tab import EvaluateTab
-from inpaint.page.fill_tab import FillTab
-from inpaint.page.limits import Limits
-from inpaint.page.models import Load
-from inpaint.page.uploads import example_photos
+from inpaint.page.examples import EXAMPLES, example_photos
+from inpaint.page.routes import Desk
+from inpaint.serving.app import Service
+from inpaint.serving.schemas import LARGEST_SEED
 
 
-def build_page(
-    models: Sequence[str],
-    load: Load,
-    limits: Limits | None = None,
-    examples: Sequence[Path] | None = None,
-) -> gr.Blocks:
+def build_page(service: Service, desk: Desk) -> gr.Blocks:
     """Build the page.
 
     Args:
-        models: names to choose from; the first is chosen at the start.
-        load: is called whenever a model is needed, also with the same arguments again.
-        limits: what the page accepts and keeps.
-        examples: photos to offer; by default those of scikit-image.
-
-    Raises:
-        ValueError: there is no model.
+        service: its models are offered, its queue fills.
+        desk: does what else has to be done with photos.
     """
-    if not models:
-        raise ValueError("the page needs at least one model")
-    limits = limits or Limits()
-    examples = example_photos() if examples is None else examples
-
+    settings = {
+        "maxBytes": service.limits.max_bytes,
+        "maxPixels": service.limits.max_pixels,
+        "largestSeed": LARGEST_SEED,
+        "examples": [{"file": name, "title": EXAMPLES[name]} for name in example_photos()],
+    }
     with gr.Blocks(title="Inpaint", analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as page:
-        with gr.Row(elem_classes="head"):
-            gr.Markdown("# Inpaint\nPaint over anything in a photo; it is filled in.", elem_classes="title")
-            model = gr.Dropdown(
-                list(models),
-                value=models[0],
-                label="Model",
-                filterable=False,
-                container=False,
-                scale=0,
-                min_width=200,
-                elem_id="model",
-            )
+        gr.HTML("<h1>Inpaint</h1>", elem_classes="title", apply_default_css=False)
         with gr.Tab("Fill", id="fill"):
-            FillTab(model, load, limits, examples)
+            gr.HTML(place(settings), elem_classes="flow-frame", apply_default_css=False)
         with gr.Tab("Evaluate", id="evaluate"):
-            EvaluateTab(model, load, limits, examples)
-    page.queue(max_size=limits.queue, default_concurrency_limit=1)
+            EvaluateTab(service, desk)
+    page.queue(max_size=16, default_concurrency_limit=1)
     return page
+
+
+def place(settings: dict[str, Any]) -> str:
+    """Return the element that the scripts build the Fill tab in.
+
+    >>> place({"a": 1})
+    '<div id="flow" data-settings="{&quot;a&quot;: 1}"></div>'
+    """
+    return f'<div id="flow" data-settings="{html.escape(json.dumps(settings))}"></div>'

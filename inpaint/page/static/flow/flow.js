@@ -1,0 +1,304 @@
+/** The Fill tab: a photo is opened, painted on, filled, and saved. */
+
+import { CanvasError, Draft, MaskCanvas, Toolbar } from "../canvas/index.js";
+import { Cancelled, convert, fetchExample, Job, listModels, ServerError, writeLike } from "./api.js";
+import { make } from "./elements.js";
+import { Fills, maskFile, restoredFills } from "./fills.js";
+import { Notices } from "./notices.js";
+import { Panel, suggestedGrowth } from "./panel.js";
+import { base64, formatOf, saveFile, stemOf } from "./saving.js";
+import { makeStart } from "./start.js";
+import { WORDS } from "./words.js";
+
+let photos = 0;
+
+/**
+ * @typedef {{
+ *   maxBytes: number, maxPixels: number, largestSeed: number, examples: {file: string, title: string}[],
+ * }} PageSettings
+ */
+
+export class Flow {
+  /** @param {HTMLElement} element @param {PageSettings} settings */
+  constructor(element, settings) {
+    this.settings = settings;
+    this.element = element;
+    this.tools = make("div", { class: "fl-tools" });
+    this.place = make("div", { class: "fl-place" });
+    this.side = make("div", { class: "fl-side", role: "region", "aria-label": WORDS.settings, tabindex: "-1" });
+    element.replaceChildren(this.tools, this.place, this.side);
+    element.classList.add("fl");
+    this.panel = new Panel(this.side, {
+      fill: () => this.canvas.requestFill(),
+      another: () => this.fill({ another: true }),
+      open: (file) => this.open(file),
+      save: () => this.save(),
+      savePNG: () => saveFile(this.canvas.picture.blob, `${this.stem}-filled.png`),
+      saveMask: () => this.saveMask(),
+      choose: (fill) => this.choose(fill),
+    });
+    /** @type {Job | null} */
+    this.job = null;
+    this.begin();
+    listModels().then((models) => this.panel.setModels(models), (error) => this.complain(error.message));
+    addEventListener("pagehide", () => this.stop({ quiet: true }));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.job) this.stop();
+    });
+  }
+
+  /** Start with no photo. */
+  begin() {
+    this.ending?.abort();
+    this.keeping?.();
+    this.bar?.destroy();
+    this.canvas?.destroy();
+    this.place.replaceChildren();
+    const canvas = (this.canvas = new MaskCanvas(this.place, { maxPixels: this.settings.maxPixels }));
+    this.bar = new Toolbar(this.tools, canvas);
+    this.notices = new Notices(this.place, { stop: () => this.stop(), discard: () => this.discard() });
+    this.start = makeStart(this.settings.examples, {
+      open: (file) => this.open(file),
+      openExample: (name) => this.openExample(name),
+    });
+    this.place.append(this.start);
+    /** The file as it was chosen, which finished files are made like. @type {Blob | null} */
+    this.original = null;
+    this.format = "";
+    this.fills = new Fills();
+    this.ending = new AbortController();
+    const on = (name, handler) => canvas.addEventListener(name, handler, { signal: this.ending.signal });
+    on("photofile", ({ detail }) => this.open(detail.file));
+    on("message", ({ detail }) => this.complain(detail.text));
+    on("open", ({ detail }) => this.opened(detail));
+    on("change", () => this.draw());
+    on("strokeend", () => this.draw());
+    on("fill", () => this.fill());
+    on("cancel", () => this.stop());
+    this.draw();
+  }
+
+  /** Go on with what was kept in this browser. */
+  async restore() {
+    const draft = await Draft.load().catch(() => null);
+    if (draft && !this.canvas.isOpen) {
+      try {
+        this.fills = restoredFills(draft);
+        this.arriving = { original: draft.photo, fills: this.fills };
+        if (await this.canvas.restore(draft)) this.notices.showRestored(true);
+      } catch {
+        await Draft.clear(); // it cannot be opened any more; `message` has said why
+      }
+    }
+    if (!this.keeping) this.keeping = Draft.keep(this.canvas);
+  }
+
+  /** Forget the photo and what was kept of it. */
+  async discard() {
+    this.stop({ quiet: true });
+    this.begin();
+    await Draft.clear().catch(() => {});
+    this.keeping = Draft.keep(this.canvas);
+  }
+
+  complain(/** @type {string} */ text) {
+    this.notices.complain(text);
+  }
+
+  get stem() {
+    return stemOf(this.canvas.name);
+  }
+
+  // Opening
+
+  async open(/** @type {File} */ file) {
+    this.notices.quiet();
+    if (file.size > this.settings.maxBytes) return this.complain(WORDS.tooHeavy(file.size, this.settings.maxBytes));
+    const ticket = (this.ticket = Symbol(file.name));
+    try {
+      let shown = file;
+      if ((await formatOf(file)) === "TIFF") {
+        if (!this.job) this.notices.showWork({ text: WORDS.reading, canStop: false });
+        shown = await convert(file);
+      }
+      if (ticket !== this.ticket) return;
+      this.arriving = { original: file, fills: new Fills() };
+      const id = `${Date.now().toString(36)}-${++photos}`;
+      if (await this.canvas.openPhoto(shown, { id, name: file.name })) this.canvas.focus();
+    } catch (error) {
+      if (error instanceof ServerError) this.complain(error.message);
+      else if (!(error instanceof CanvasError)) throw error;
+    } finally {
+      if (!this.job) this.notices.showWork(null);
+    }
+  }
+
+  async openExample(/** @type {string} */ name) {
+    try {
+      await this.open(await fetchExample(name));
+    } catch (error) {
+      this.complain(error.message);
+    }
+  }
+
+  /** Another photo is on the canvas. */
+  opened({ width, height }) {
+    const hadJob = this.job !== null;
+    this.stop({ quiet: true });
+    this.notices.quiet();
+    this.notices.showRestored(false);
+    if (hadJob) this.canvas.say(WORDS.stoppedForOther);
+    this.start.remove();
+    Object.assign(this, this.arriving);
+    this.format = "";
+    formatOf(this.original).then((format) => {
+      this.format = format;
+      this.draw();
+    });
+    this.panel.setGrowth(suggestedGrowth(width, height));
+    this.draw();
+  }
+
+  // Filling
+
+  /** The hole to fill: what is painted, or else the one of the fill that is shown. */
+  hole({ another = false } = {}) {
+    const { canvas } = this;
+    if (!canvas.mask.isEmpty()) {
+      const input = canvas.picture === canvas.photo ? this.original : canvas.picture.blob;
+      return { input, runs: canvas.mask.toRunLength() };
+    }
+    const current = another ? this.current : null;
+    return current && { input: current.input, runs: current.runs };
+  }
+
+  /** The fill that is shown. */
+  get current() {
+    return this.fills.of(this.canvas.picture?.blob);
+  }
+
+  async fill({ another = false } = {}) {
+    const { canvas } = this;
+    if (this.job) return;
+    if (!canvas.isOpen) return this.complain(WORDS.openFirst);
+    this.notices.quiet();
+    const hole = this.hole({ another });
+    if (!hole) return this.complain(WORDS.paintFirst);
+    if (canvas.mask.share() === 1) return this.complain(WORDS.everything);
+    const chosen = this.panel.settings;
+    const seed = another && chosen.detail === "photo" ? Math.min(this.fills.nextSeed(hole), this.settings.largestSeed) : 0;
+    const settings = { ...chosen, seed };
+    const known = this.fills.ofHole(hole).some((fill) => JSON.stringify(fill.settings) === JSON.stringify(settings));
+    if (another && known) return this.complain(WORDS.onlyOne);
+    await this.make(hole, settings);
+  }
+
+  async make(hole, settings) {
+    const { canvas } = this;
+    const { id } = canvas;
+    canvas.setLocked(true);
+    canvas.say(WORDS.started);
+    const { model, detail, grow, seed } = settings;
+    let job;
+    try {
+      job = this.job = new Job(
+        { model, detail, grow: String(grow), seed: String(seed), format: "png", image: hole.input, mask: await maskFile(hole.runs) },
+        (status) => this.job === job && this.tell(status),
+      );
+      this.draw();
+      const blob = await job.run();
+      if (this.job !== job || id !== canvas.id) return;
+      this.finish();
+      this.fills.add({ ...hole, blob, settings, seed });
+      await canvas.showFill(blob, { id });
+    } catch (error) {
+      if (this.job === job) this.finish();
+      if (error instanceof Cancelled) return;
+      if (!(error instanceof ServerError || error instanceof CanvasError)) throw error;
+      if (id === canvas.id) this.complain(error.message);
+    } finally {
+      this.draw();
+    }
+  }
+
+  tell({ state, progress, place, seconds_left: seconds }) {
+    const work = {
+      sending: () => ({ text: WORDS.sending(progress), progress: progress < 1 ? progress : undefined }),
+      checking: () => ({ text: WORDS.checking }),
+      waiting: () => ({ text: WORDS.waiting(place, seconds) }),
+      running: () => ({ text: WORDS.filling(seconds), progress }),
+      fetching: () => ({ text: WORDS.fetching, progress: 1 }),
+      offline: () => ({ text: WORDS.offline }),
+    }[state];
+    if (work) this.notices.showWork(work());
+  }
+
+  /** There is no job any more. */
+  finish() {
+    this.job = null;
+    this.notices.showWork(null);
+    this.canvas.setLocked(false);
+  }
+
+  /** End the job that runs. */
+  stop({ quiet = false } = {}) {
+    if (!this.job) return;
+    const { job } = this;
+    this.finish();
+    job.cancel();
+    if (!quiet) this.canvas.say(WORDS.stopped);
+    this.draw();
+  }
+
+  async choose(/** @type {import("./fills.js").Fill} */ fill) {
+    if (this.job || fill === this.current) return;
+    await this.canvas.showFill(fill.blob, { id: this.canvas.id });
+    this.draw();
+  }
+
+  // Saving
+
+  async save() {
+    const { canvas, stem } = this;
+    this.notices.quiet();
+    this.notices.showWork({ text: WORDS.writing, canStop: false });
+    try {
+      const { blob, suffix } = await writeLike(this.original, canvas.picture.blob);
+      saveFile(blob, `${stem}-filled${suffix}`);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.complain(error.message);
+    } finally {
+      if (!this.job) this.notices.showWork(null);
+    }
+  }
+
+  async saveMask() {
+    const hole = this.hole({ another: true });
+    if (hole) saveFile(await maskFile(hole.runs), `${this.stem}-mask.png`);
+  }
+
+  /** What the Evaluate tab compares: the photo and the hole, in base64; empty where there are none. */
+  async compared() {
+    if (!this.canvas.isOpen) return ["", ""];
+    const hole = this.hole({ another: true });
+    return [await base64(this.original), hole ? await base64(await maskFile(hole.runs)) : ""];
+  }
+
+  // Seeing
+
+  draw() {
+    const { canvas, fills, job, format } = this;
+    const { isOpen } = canvas;
+    this.element.classList.toggle("fl-busy", job !== null);
+    this.panel.draw({
+      isOpen,
+      isBusy: job !== null,
+      isPainted: isOpen && !canvas.mask.isEmpty(),
+      current: isOpen ? this.current : undefined,
+      fills: fills.all,
+      format,
+      facts: isOpen ? [canvas.name, WORDS.size(canvas.photo.width, canvas.photo.height), format].filter(Boolean).join(" · ") : "",
+    });
+  }
+}

@@ -1,0 +1,60 @@
+/** All sentences of the Fill tab. */
+
+/** A duration in words. */
+export function duration(/** @type {number} */ seconds) {
+  if (seconds < 1.5) return "1 s";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return `${Math.round(seconds / 60)} min`;
+}
+
+/** A size of a file. */
+const megabytes = (/** @type {number} */ bytes) => `${Math.round(bytes / 1e6)} MB`;
+
+export const WORDS = {
+  open: "Open a photo",
+  openHint: "or drop one here, or paste one",
+  tryOne: "Or try one of these",
+  fill: "Fill",
+  another: "Another fill",
+  stop: "Stop",
+  fills: "Fills of this photo",
+  fillNumber: (number) => `Fill ${number}`,
+  fillFacts: ({ title, grow, detail, seed }) =>
+    [title, grow ? `mask grown by ${grow} px` : "", detail === "none" ? "without texture" : `seed ${seed}`]
+      .filter(Boolean)
+      .join(" · "),
+  restoredFill: "restored",
+  download: (format) => `Download ${format}`,
+  png: "PNG, exact pixels",
+  mask: "Mask",
+  settings: "How to fill",
+  model: "Model",
+  grow: "Grow the mask",
+  growBy: (pixels) => `${pixels} px`,
+  growHint: "Things have soft edges; a few pixels around the mask take them up.",
+  texture: "Lay the photo's own texture over the fill",
+  textureHint: "Without it the fill is the network's alone: smoother, and only one of its kind.",
+  size: (width, height) => `${width} × ${height}`,
+  reading: "Reading the photo …",
+  sending: (share) => `Sending the photo: ${Math.round(100 * share)} %`,
+  checking: "The server reads the photo …",
+  waiting: (place, seconds) => `Place ${place} in the queue, done in about ${duration(seconds)}`,
+  filling: (seconds) => `Filling, about ${duration(seconds)} left`,
+  fetching: "Fetching the picture …",
+  offline: "The server does not answer; trying again …",
+  started: "filling; Escape stops it",
+  stopped: "Stopped. Nothing was changed.",
+  stoppedForOther: "The fill of the photo before was stopped.",
+  writing: "Writing the file …",
+  restored: "Your photo and strokes were restored.",
+  discard: "Start over",
+  close: "Close",
+  // Refusals
+  openFirst: "Open a photo first.",
+  paintFirst: "Paint over what should go, then fill.",
+  everything: "Everything is painted over: leave some of the photo to fill from.",
+  onlyOne: "Without the photo's own texture there is only one fill. Switch it on to have others.",
+  tooHeavy: (size, limit) => `The file has ${megabytes(size)}; this server takes ${megabytes(limit)}. Save a smaller copy.`,
+  unreachable: "The server cannot be reached. Is it running? Your strokes are kept; try again.",
+  refused: (status) => `The server refused (${status}). Try again.`,
+};
