@@ -25,12 +25,15 @@ STYLE = (STATIC / "page.css").read_text("utf-8")
 
 
 def head(root_path: str = "") -> str:
-    """Return what the page's head loads: the scripts and styles of the Fill tab."""
-    path = f"{root_path}{PATH}"
+    """Return what the page's head holds: the script of the Fill tab, and its styles.
+
+    The styles are nested in the tab's element: Gradio has rules for every button and input within the page, which
+    would outweigh theirs.
+    """
+    styles = "\n".join((STATIC / name).read_text("utf-8") for name in ("canvas/canvas.css", "flow/flow.css"))
     return (
-        f'<link rel="stylesheet" href="{path}/canvas/canvas.css">'
-        f'<link rel="stylesheet" href="{path}/flow/flow.css">'
-        f'<script type="module" src="{path}/flow/index.js"></script>'
+        f"<style>#flow {{\n{styles}\n}}</style>"
+        f'<script type="module" src="{root_path}{PATH}/flow/index.js"></script>'
     )
 
 

@@ -1,85 +1,65 @@
-"""The page served with a stand-in model, for tests that drive the page as a visitor does."""
+"""The page served with a stand-in for the filling process, for tests that drive it as a visitor does."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
+from page_server import Served, page_served
+from page_visitor import Visitor
 
-from inpaint.page import Limits, build_page, serve
+from inpaint.serving.limits import Limits
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext
+    from playwright.sync_api import Browser
+
+LIMITS = Limits(max_megabytes=40, max_megapixels=13)
 
 
 @pytest.fixture(scope="session")
-def serve_page(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Serve the page: serve_page(models, load, **limits) -> address."""
-    pages = []
+def _served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-
-        def start(models: list[str], load: Callable[[str, str], Any], **limits: int) -> str:
-            bounds = Limits(**limits)
-            pages.append(build_page(models, load, bounds))
-            return serve(pages[-1], port=free_port(), limits=bounds)
-
-        yield start
-        for page in pages:
-            page.close(verbose=False)
-
-
-@pytest.fixture(scope="session")
-def address(serve_page: Callable[..., str]) -> str:
-    """The page with a stand-in for the model, whose fills are told apart from any photo."""
-
-    def paint_green(
-        image: np.ndarray, mask: np.ndarray, *, seed: int = 0, progress: Any = None
-    ) -> np.ndarray:
-        result = image.copy()
-        result[mask] = (0, 160 + 20 * seed, 90)
-        return result
-
-    return serve_page(
-        ["green", "also-green"], lambda name, detail: paint_green, file_bytes=3 * 2**20, pixels=13_000_000
-    )
+        with page_served(tmp_path_factory.mktemp("page"), LIMITS) as served:
+            yield served
 
 
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """Open a fresh visitor's window: visit(**settings) -> context.
+def served(_served: Served) -> Iterator[Served]:
+    """The page, with nothing in its queue."""
+    yield _served
+    queue = _served.service.queue
+    for job in list(queue._jobs.values()):
+        queue.cancel(job)
+        assert queue.wait(job, 20)
+        queue.forget(job)
+
+
+@pytest.fixture
+def visit(chromium: Browser, served: Served) -> Iterator[Callable[..., Visitor]]:
+    """Open the page in a fresh window: visit(**settings) -> Visitor.
 
     The test fails if the page asked anything of another host, or if one of its scripts threw an error.
     """
     contexts = []
-    foreign: list[str] = []
-    errors: list[str] = []
+    faults: list[str] = []
 
     def note_request(request: Any) -> None:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
-            foreign.append(request.url)
+            faults.append(request.url)
 
-    def open_window(**settings: Any) -> BrowserContext:
+    def open_window(address: str = served.address, **settings: Any) -> Visitor:
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
-        context.set_default_timeout(120_000)
+        context.set_default_timeout(60_000)
         context.on("request", note_request)
-        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("weberror", lambda error: faults.append(str(error.error)))
         contexts.append(context)
-        return context
+        return Visitor(context, address)
 
     yield open_window
     for context in contexts:
         context.close()
-    assert foreign == []
-    assert errors == []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    assert faults == []
