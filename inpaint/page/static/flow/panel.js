@@ -80,7 +80,9 @@ export class Panel {
   }
 
   drawModel() {
-    this.modelHint.textContent = this.models?.find(({ name }) => name === this.model.value)?.description ?? "";
+    const { value } = this.model;
+    const model = this.models?.find(({ name }) => name === value);
+    this.modelHint.textContent = WORDS.models[value] ?? model?.description ?? "";
   }
 
   setGrowth(/** @type {number} */ pixels) {

@@ -49,6 +49,11 @@ export const WORDS = {
   restored: "Your photo and strokes were restored.",
   discard: "Start over",
   close: "Close",
+  /** What the released models do, by name; others have the server's description. */
+  models: {
+    "pconv-carafe": "For photos of any kind. Nearest to the photo, and continues most of it.",
+    "pconv-carafe-sharp": "Crisper edges, for small holes with lines and structure around them.",
+  },
   // Refusals
   openFirst: "Open a photo first.",
   paintFirst: "Paint over what should go, then fill.",
