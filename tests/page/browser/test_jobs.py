@@ -141,10 +141,9 @@ def test_a_restart_of_the_server_loses_nothing(
         start_slow(visitor, tmp_path)
         served.wait_for(lambda: served.jobs() == ["running"])
         painted = visitor.painted()
-    visitor.page.get_by_text("The server").first.wait_for()
+    visitor.alert.get_by_text("The server ended the fill").wait_for()
     assert visitor.painted() == painted
     with page_served(tmp_path / "service", port=served.port):
-        visitor.page.wait_for_function("() => !inpaintPage.flow.job")
         visitor.grow(2)
         visitor.fill()  # without a reload
         visitor.run("await canvas.undo()")

@@ -104,7 +104,7 @@ export class Job {
     this.id = id;
     if (this.isCancelled) return this.remove();
     const last = await this.follow();
-    if (last.state === "cancelled" && this.isCancelled) throw new Cancelled();
+    if (last.state === "cancelled") throw this.isCancelled ? new Cancelled() : new ServerError(WORDS.ended);
     if (last.state !== "done") throw new ServerError(last.detail ?? WORDS.refused(last.state));
     this.tell({ state: "fetching" });
     const blob = await (await ask(new URL(`${this.url.href}/result`))).blob();

@@ -61,5 +61,6 @@ export const WORDS = {
   onlyOne: "Without the photo's own texture there is only one fill. Switch it on to have others.",
   tooHeavy: (size, limit) => `The file has ${megabytes(size)}; this server takes ${megabytes(limit)}. Save a smaller copy.`,
   unreachable: "The server cannot be reached. Is it running? Your strokes are kept; try again.",
+  ended: "The server ended the fill, as it is being stopped or restarted. Your strokes are kept; try again.",
   refused: (status) => `The server refused (${status}). Try again.`,
 };
