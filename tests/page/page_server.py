@@ -21,7 +21,7 @@ class Served:
 
     def __init__(self, service: Service, server: Server, port: int) -> None:
         self.service, self.server, self.port = service, server, port
-        self.address = f"http://127.0.0.1:{port}/"
+        self.address = f"http://127.0.0.1:{port}{service.limits.root_path}/"
 
     def jobs(self) -> list[str]:
         """The states of all jobs that are known."""
@@ -35,6 +35,19 @@ class Served:
             time.sleep(0.05)
 
 
+class BehindProxy:
+    """An application whose proxy takes a path away from the front of each request's, as nginx does."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            # The server has put it in front of what came from the browser.
+            scope = scope | {"path": scope["path"].removeprefix(scope["root_path"])}
+        await self._app(scope, receive, send)
+
+
 @contextmanager
 def page_served(
     folder: Path, limits: Limits | None = None, *, filler: str = "page_fakes:filler", port: int = 0
@@ -42,7 +55,7 @@ def page_served(
     service = Service(limits or Limits(), Models(), folder=folder, filler=filler, device="cpu")
     listening = listen("127.0.0.1", port)
     app = create_app(service.limits, service, bound_to="127.0.0.1", mount=mount_page(service))
-    server = Server(app, service.limits, service.queue)
+    server = Server(BehindProxy(app) if service.limits.root_path else app, service.limits, service.queue)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     served = Served(service, server, listening.getsockname()[1])

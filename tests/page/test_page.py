@@ -1,39 +1,98 @@
-"""The page as a whole, and the package that it is."""
+"""The page as a whole, the routes beside it, and the package that it is."""
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from stand_ins import load_stand_in
+from page_server import page_served
 
 import inpaint
-from inpaint.page import Limits, build_page
-from inpaint.page.serving import PASTE, STYLE, THEME
+from inpaint.page import mounting
+from inpaint.page.routes import STATIC
+from inpaint.serving.limits import Limits
+
+SECRET = "a-token-of-some-length"
 
 
-def test_the_page_names_no_other_host_for_fonts_or_styles() -> None:
-    assert THEME._stylesheets == []
-    assert "http" not in STYLE + PASTE
-    page = build_page(["a model"], load_stand_in, examples=[])
-    assert page.analytics_enabled is False
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a page that asks for a token and lies under a path of a proxy."""
+    folder = tmp_path_factory.mktemp("page")
+    limits = Limits(auth=SECRET, root_path="/inpaint", max_megapixels=1)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        page_served(folder, limits) as served,
+        httpx.Client(base_url=served.address, auth=("", SECRET), timeout=60) as client,
+    ):
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
+        yield client
 
 
-def test_a_page_without_models_is_refused() -> None:
-    with pytest.raises(ValueError, match="model"):
-        build_page([], load_stand_in)
+def test_the_page_and_the_api_are_one_application(client: httpx.Client) -> None:
+    page = client.get("/").text
+    assert "/inpaint/page/flow/index.js" in page
+    assert client.get("/health").json()["status"] == "ready"
+    assert client.get("/api/v1/models").json()["models"]
+    assert "/page/save" not in client.get("/openapi.json").text
 
 
-def test_runs_wait_in_a_bounded_queue_one_at_a_time() -> None:
-    page = build_page(["a model"], load_stand_in, Limits(queue=3), examples=[])
-    assert page._queue.max_size == 3
-    heavy = [event for event in page.fns.values() if event.concurrency_id == "model"]
-    assert [event.name for event in heavy] == ["fill", "fill_otherwise", "compare"]
-    assert {event.concurrency_limit for event in heavy} == {1}
+@pytest.mark.parametrize("path", ["/", "/page/flow/index.js", "/api/v1/models", "/page/examples/coffee.png"])
+def test_the_token_holds_for_all_of_it(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 200
+    assert client.get(path, auth=None).status_code == 401
+
+
+def test_scripts_are_asked_for_anew_after_an_update(client: httpx.Client) -> None:
+    answer = client.get("/page/canvas/index.js")
+    assert answer.headers["cache-control"] == "no-cache"
+    assert "javascript" in answer.headers["content-type"]
+    again = client.get("/page/canvas/index.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_only_the_examples_are_served(client: httpx.Client) -> None:
+    for name in ("moon.png", "..%2f__init__.py", "nothing"):
+        assert client.get(f"/page/examples/{name}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "files", "status", "words"),
+    [
+        ("show", {}, 422, "no file named photo"),
+        ("show", {"photo": b"II*\0 and nothing more"}, 415, "The photo cannot be read"),
+        ("save", {"photo": b"GIF8"}, 422, "no file named fill"),
+    ],
+)
+def test_files_that_cannot_be_used(
+    client: httpx.Client, path: str, files: dict[str, bytes], status: int, words: str
+) -> None:
+    sent = {name: (name, data) for name, data in files.items()} or {"other": ("other", b"1")}
+    answer = client.post(f"/page/{path}", files=sent)
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+
+
+def test_nothing_is_uploaded_through_gradio(client: httpx.Client) -> None:
+    answer = client.post("/gradio_api/upload", files={"files": ("photo.png", bytes(1000))})
+    assert answer.status_code >= 400
+
+
+def test_the_page_names_no_other_host() -> None:
+    assert mounting.THEME._stylesheets == []
+    texts = {path: path.read_text("utf-8") for path in STATIC.rglob("*") if path.suffix in (".js", ".css")}
+    assert len(texts) > 30
+    for path, text in texts.items():
+        hosts = set(re.findall(r"https?://[^\s\"'`)]+", text))
+        assert hosts <= {"http://www.w3.org/2000/svg"}, path  # a name of SVG, which nothing is loaded from
+    assert "http" not in mounting.head().replace("https", "http").replace("http://www.w3.org/2000/svg", "")
 
 
 def test_gradio_is_told_to_report_nothing_before_it_is_imported() -> None:
@@ -47,7 +106,7 @@ class Watch:
             sys.exit()
 
 sys.meta_path.insert(0, Watch())
-import inpaint.page.canvas
+import inpaint.page.examples
 """
     environment = {name: value for name, value in os.environ.items() if name != "GRADIO_ANALYTICS_ENABLED"}
     result = subprocess.run(

@@ -11,6 +11,8 @@ from page_fakes import SLOW
 from page_server import Served, page_served
 from page_visitor import Visitor, noise
 
+from inpaint.serving.limits import Limits
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -168,3 +170,18 @@ def test_a_server_that_is_away_is_said(chromium: Browser, tmp_path: Path, served
     context.set_offline(False)
     visitor.fill()
     context.close()
+
+
+def test_the_page_works_under_the_path_of_a_proxy(
+    visit: Callable[..., Visitor], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with page_served(tmp_path_factory.mktemp("page"), Limits(root_path="/inpaint")) as served:
+        visitor = visit(served.address)
+        visitor.button("Coffee").click()
+        visitor.wait_for_photo()
+        visitor.stroke((100, 100), (200, 100))
+        visitor.fill()
+        assert visitor.download("Download PNG")[0] == "coffee-filled.png"
+        visitor.page.get_by_role("tab", name="Evaluate").click()
+        visitor.page.locator("#evaluate-run").click()
+        visitor.page.locator("#evaluate-table").get_by_role("cell", name="Harmonic").wait_for()
