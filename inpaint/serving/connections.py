@@ -17,8 +17,10 @@ from .limits import Limits
 from .middleware import is_trusted
 
 LINGER_SECONDS = 5.0
-"""How long a body that nobody wants is thrown away, so that its sender gets to read why; at most as many bytes
-as a request may have."""
+"""How long a body that nobody wants is thrown away, so that its sender gets to read why."""
+
+LINGER_BYTES = 64_000_000
+"""How much of it is thrown away at most."""
 
 
 class TimedProtocol(H11Protocol):
@@ -70,7 +72,7 @@ class TimedProtocol(H11Protocol):
             return
         if "linger" in self._timers:
             self._lingered += len(data)
-            if self._lingered > self._limits.max_bytes:
+            if self._lingered > LINGER_BYTES:
                 self.transport.abort()
                 return
         super().data_received(data)

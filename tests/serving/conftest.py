@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -26,3 +27,14 @@ def service(shared_service: Running) -> Iterator[Running]:
         queue.cancel(job)
         assert queue.wait(job, 20)
         queue.forget(job)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """`inpaint serve` sends logs to stderr, in the test's process too."""
+    logs = [logging.getLogger(name) for name in ("inpaint", "uvicorn")]
+    before = [(log, log.handlers[:], log.level, log.propagate) for log in logs]
+    yield
+    for log, handlers, level, propagate in before:
+        log.handlers[:], log.propagate = handlers, propagate
+        log.setLevel(level)

@@ -3,10 +3,10 @@
     python tests/serving/load.py                                50 clients for two minutes, then 100 jobs
     python tests/serving/load.py --clients 20 --seconds 20
 
-The service runs in a process of its own, with a released model. Every client, each with an address of its own,
-sends a photo, waits for the fill and sends it again. A client that is answered 429 waits as long as it is told.
-Memory is compared over a number of jobs one after another. The exit code is 1 where a fill failed, an answer
-was wrong, or memory grew by more than 200 MB. Linux only: elsewhere memory is not known.
+The service runs in a process of its own, with a released model. Every client, each with an address of its
+own, sends a photo, waits for the fill and sends it again. A client that is answered 429 waits as long as it
+is told. Memory is compared over a number of jobs one after another. The exit code is 1 where a fill failed,
+an answer was wrong, or memory grew by more than 200 MB. Linux only: elsewhere memory is not known.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ class Load:
     async def run(self, clients: int, seconds: float) -> None:
         end = time.monotonic() + seconds
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=self.address, timeout=600, limits=limits, verify=False) as http:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.watch(http, end))
-                for number in range(clients):
-                    tasks.create_task(self.client(number, http, end))
+        http = httpx.AsyncClient(base_url=self.address, timeout=600, limits=limits, verify=False)
+        async with http, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.watch(http, end))
+            for number in range(clients):
+                tasks.create_task(self.client(number, http, end))
 
 
 def resident(pid: int) -> float:

@@ -57,7 +57,8 @@ def read_answer(connection: socket.socket) -> bytes:
     """One answer with its body, of a connection that stays open."""
     data = b""
     while b"\r\n\r\n" not in data:
-        assert (piece := connection.recv(65536)), data
+        piece = connection.recv(65536)
+        assert piece, data
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]

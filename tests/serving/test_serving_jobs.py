@@ -202,8 +202,8 @@ def test_the_oldest_results_make_room(make_queue: MakeQueue) -> None:
     for _ in range(4):
         jobs.append(submit(queue, "ann", 1, size=10_000))
         assert queue.wait(jobs[-1], 10)
-    wait_for(lambda: queue.result_bytes() <= 25_000)
-    assert [job.folder.exists() for job in jobs] == [False, False, True, True]
+    wait_for(lambda: [job.folder.exists() for job in jobs] == [False, False, True, True])
+    assert queue.result_bytes() == 20_000
 
 
 def test_updates_tell_of_every_change(make_queue: MakeQueue) -> None:
