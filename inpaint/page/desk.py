@@ -152,7 +152,9 @@ def reduced_mask(mask: np.ndarray) -> np.ndarray:
         return mask
     rows, columns = np.nonzero(mask)
     small = np.zeros((height, width), dtype=bool)
-    small[(2 * rows + 1) * height // (2 * mask.shape[0]), (2 * columns + 1) * width // (2 * mask.shape[1])] = True
+    small[
+        (2 * rows + 1) * height // (2 * mask.shape[0]), (2 * columns + 1) * width // (2 * mask.shape[1])
+    ] = True
     return small
 
 

@@ -117,8 +117,7 @@ class Visitor:
     def picture(self) -> np.ndarray:
         """The pixels of what is shown."""
         data = self.run(
-            "const blob = await canvas.picture.toBlob();"
-            "return [...new Uint8Array(await blob.arrayBuffer())];"
+            "const blob = await canvas.picture.toBlob();return [...new Uint8Array(await blob.arrayBuffer())];"
         )
         return pixels_of(bytes(data))
 

@@ -51,9 +51,7 @@ def test_pixels_under_the_stroke_change_and_no_other(
     assert (grown(mask, growth) == changed).all()
 
 
-def test_the_result_is_the_canvas_and_undo_goes_back(
-    visit: Callable[..., Visitor], tmp_path: Path
-) -> None:
+def test_the_result_is_the_canvas_and_undo_goes_back(visit: Callable[..., Visitor], tmp_path: Path) -> None:
     photo = noise(600, 400)
     visitor = visit()
     visitor.open_pixels(photo, tmp_path)

@@ -28,9 +28,7 @@ def start_slow(visitor: Visitor, folder: Path, name: str = "garden.png") -> None
     visitor.work.wait_for()
 
 
-def test_enter_fills_and_escape_stops(
-    visit: Callable[..., Visitor], served: Served, tmp_path: Path
-) -> None:
+def test_enter_fills_and_escape_stops(visit: Callable[..., Visitor], served: Served, tmp_path: Path) -> None:
     visitor = visit()
     visitor.open_pixels(noise(500, 400), tmp_path)
     visitor.stroke((100, 100), (200, 100))

@@ -15,9 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 pytestmark = pytest.mark.browser
 
 
-def test_a_large_jpeg_keeps_its_size_exif_and_profile(
-    visit: Callable[..., Visitor], tmp_path: Path
-) -> None:
+def test_a_large_jpeg_keeps_its_size_exif_and_profile(visit: Callable[..., Visitor], tmp_path: Path) -> None:
     """12 megapixels, lying on its side, filled twice: the second fill starts from the first, without its loss."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()

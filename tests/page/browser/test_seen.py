@@ -39,9 +39,7 @@ def test_axe_finds_nothing(
     assert visitor.run(check) == []
 
 
-@pytest.mark.parametrize(
-    ("window", "share"), [(DESKTOP, 0.7), (PHONE, 0.7)], ids=["desktop", "phone"]
-)
+@pytest.mark.parametrize(("window", "share"), [(DESKTOP, 0.7), (PHONE, 0.7)], ids=["desktop", "phone"])
 def test_the_photo_is_as_large_as_the_window_allows(
     visit: Callable[..., Visitor], window: dict[str, Any], share: float, tmp_path: Path
 ) -> None:
