@@ -1,0 +1,106 @@
+"""The multipart form of a fill: nothing is received before there is a place for it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import ClientDisconnect, Request
+
+from inpaint.images import FORMATS
+
+from . import tasks
+from .errors import ServiceError
+from .jobs import JobQueue
+from .models import Models
+from .records import Job
+from .runs import MOST_CHARACTERS
+from .schemas import DETAILS, LARGEST_GROWTH, LARGEST_SEED
+
+_FIELDS = frozenset({"image", "mask", "mask_rle", "model", "detail", "seed", "grow", "format"})
+
+
+async def receive_job(request: Request, queue: JobQueue, models: Models, client: str) -> Job:
+    """Receive a fill's form and put it into the queue.
+
+    Raises:
+        ServiceError: there is no place in the queue, or the form, photo or mask cannot be used.
+    """
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "multipart/form-data":
+        raise ServiceError(415, "Send a form of the type multipart/form-data, with the files image and mask.")
+    with queue.slot(client) as slot:
+        try:
+            order = await _receive(request, slot.folder, models)
+        except ClientDisconnect:
+            raise ServiceError(408, "The request did not arrive; send it again.") from None
+        return await queue.submit_async(slot, order)
+
+
+async def _receive(request: Request, folder: Path, models: Models) -> dict[str, Any]:
+    # Files go to the disk as they come in; only a mask as text is held in memory.
+    async with request.form(max_files=4, max_fields=16, max_part_size=MOST_CHARACTERS) as form:
+        order = _read_order(form, models)
+        image = form["image"]
+        assert isinstance(image, UploadFile)
+        await asyncio.to_thread(_save, image, folder / tasks.PHOTO)
+        mask = form.get("mask")
+        if isinstance(mask, UploadFile):
+            await asyncio.to_thread(_save, mask, folder / tasks.MASK)
+        else:
+            (folder / tasks.RUNS).write_text(str(form["mask_rle"]), "utf-8")
+        return order
+
+
+def _read_order(form: FormData, models: Models) -> dict[str, Any]:
+    for name in form:
+        if name not in _FIELDS:
+            raise ServiceError(
+                422, f"The form has a field that is not known; known are {', '.join(sorted(_FIELDS))}."
+            )
+        if len(form.getlist(name)) > 1:
+            raise ServiceError(422, f"The form has the field {name} more than once; send it once.")
+    if not isinstance(form.get("image"), UploadFile):
+        raise ServiceError(422, "The form has no file named image; send the photo under this name.")
+    has_mask, has_runs = "mask" in form, "mask_rle" in form
+    if has_mask == has_runs:
+        raise ServiceError(422, "Send the hole either as a file named mask or as text named mask_rle.")
+    if has_mask != isinstance(form.get("mask"), UploadFile) or isinstance(form.get("mask_rle"), UploadFile):
+        raise ServiceError(422, "mask has to be a file with a file name, and mask_rle a text.")
+    return {
+        "model": models.find(_text(form, "model") or None).name,
+        "detail": _choice(form, "detail", DETAILS) or "photo",
+        "seed": _number(form, "seed", LARGEST_SEED),
+        "grow": _number(form, "grow", LARGEST_GROWTH),
+        "format": _choice(form, "format", tuple(format.lower() for format in FORMATS)).upper(),
+        "runs": has_runs,
+    }
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    if isinstance(value, UploadFile):
+        raise ServiceError(422, f"{name} has to be a text and not a file.")
+    return value.strip()
+
+
+def _choice(form: FormData, name: str, choices: tuple[str, ...]) -> str:
+    value = _text(form, name).lower()
+    if value and value not in choices:
+        raise ServiceError(422, f"{name} has to be one of {', '.join(choices)}.")
+    return value
+
+
+def _number(form: FormData, name: str, largest: int) -> int:
+    value = _text(form, name) or "0"
+    if not (value.isascii() and value.isdigit() and len(value) <= 20 and int(value) <= largest):
+        raise ServiceError(422, f"{name} has to be a whole number from 0 to {largest}.")
+    return int(value)
+
+
+def _save(upload: UploadFile, path: Path) -> None:
+    with path.open("wb") as stream:
+        shutil.copyfileobj(upload.file, stream, 1 << 20)

@@ -1,0 +1,132 @@
+"""What the service's processes do: one reads what clients send, one fills holes.
+
+Reading has a process of its own, without the models: files of unknown origin are decoded there for the first
+time, and a photo that is refused is refused at once, whatever is being filled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inpaint.images import ImageError, LimitError, Photo, check_can_hold, encode_photo, read_mask, read_photo
+
+from .errors import ServiceError
+from .process import Report, Work
+from .runs import decode_runs
+
+PHOTO, MASK, RUNS, RESULT = "photo", "mask", "runs", "result"
+"""Names of the files in a job's folder: what was sent, and the finished picture."""
+
+_MOST_MODELS = 4  # loaded at once; two models with and without the photo's texture
+
+
+def reader(settings: Mapping[str, Any]) -> Work:
+    """Return the work that checks a photo and its mask. `settings`: `max_pixels`."""
+
+    def read(folder: Path, order: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        photo, mask = read_inputs(folder, order, settings["max_pixels"])
+        height, width = mask.shape
+        return {
+            "width": width,
+            "height": height,
+            "hole": int(mask.sum()),
+            "format": order["format"] or photo.format,
+            "notes": photo.notes,
+        }
+
+    return read
+
+
+def filler(settings: Mapping[str, Any]) -> Work:
+    """Return the work that fills a hole; one model is loaded now, others when they are asked for.
+
+    `settings`: `max_pixels`, `device`, `models` (name -> what `Inpainter.from_pretrained` takes), and
+    `model`, the name of the one to load now.
+    """
+    # Here, because the reading process has no need of torch.
+    from inpaint import Inpainter
+    from inpaint.inference.inpainter import grown
+
+    loaded: dict[tuple[str, str], Inpainter] = {}
+
+    def load(name: str, detail: str) -> Inpainter:
+        if (name, detail) not in loaded:
+            while len(loaded) >= _MOST_MODELS:
+                del loaded[next(iter(loaded))]
+            loaded[name, detail] = Inpainter.from_pretrained(
+                settings["models"][name],
+                device=settings["device"],
+                detail=detail,  # type: ignore[arg-type]
+            )
+        return loaded[name, detail]
+
+    def fill(folder: Path, order: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        if order["model"] not in settings["models"]:
+            raise ServiceError(422, "There is no such model.")
+        photo, mask = read_inputs(folder, order, settings["max_pixels"])
+        if order["grow"] and grown(mask, order["grow"]).all():
+            raise ServiceError(
+                422,
+                "The mask grown so far covers the whole photo, so nothing is left to fill from; use less.",
+            )
+        inpainter = load(order["model"], order["detail"])
+        report(0.0)
+        result = inpainter(photo.pixels, mask, seed=order["seed"], grow=order["grow"], progress=report)
+        try:
+            data = encode_photo(dataclasses.replace(photo, pixels=result), order["format"] or photo.format)
+        except ImageError as error:
+            raise ServiceError(422, f"The result cannot be written: {error}.") from error
+        (folder / RESULT).write_bytes(data)
+        return {"bytes": len(data)}
+
+    load(settings["model"], "photo")
+    return fill
+
+
+def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tuple[Photo, np.ndarray]:
+    """Read the photo and the mask of a job's folder.
+
+    Raises:
+        ServiceError: 413 (too large), 415 (unreadable) or 422 (a mask that does not fit, is empty or full).
+    """
+    try:
+        photo = read_photo((folder / PHOTO).read_bytes(), max_pixels=max_pixels)
+    except ImageError as error:
+        raise _unreadable(error, "photo") from error
+    height, width = photo.pixels.shape[:2]
+    if order["runs"]:
+        mask = decode_runs((folder / RUNS).read_text("ascii", errors="replace"), height, width)
+    else:
+        try:
+            mask = read_mask((folder / MASK).read_bytes(), max_pixels=max_pixels)
+        except ImageError as error:
+            raise _unreadable(error, "mask") from error
+    if mask.shape != (height, width):
+        raise ServiceError(
+            422,
+            f"The mask is {mask.shape[1]}×{mask.shape[0]}, but the upright photo is {width}×{height}; draw "
+            "the mask at the photo's size.",
+        )
+    if not mask.any():
+        raise ServiceError(
+            422, "The mask has no pixel above 127, so there is no hole; paint what should go white."
+        )
+    if mask.all():
+        raise ServiceError(
+            422, "The mask covers the whole photo, so nothing is left to fill from; leave some of it black."
+        )
+    try:
+        check_can_hold(order["format"] or photo.format, width, height)
+    except ImageError as error:
+        raise ServiceError(422, f"The result cannot be written: {error}.") from error
+    return photo, mask
+
+
+def _unreadable(error: ImageError, what: str) -> ServiceError:
+    status = 413 if isinstance(error, LimitError) else 415
+    return ServiceError(status, f"The {what} cannot be read: {error.reason}.")
