@@ -1,6 +1,7 @@
 # make app     environment, operator, then the page at http://127.0.0.1:7860
 # make test    the same environment with the development tools, then the tests
-# make soak    puts hundreds of damaged and hostile files through every door; make test takes an eighth of them
+# make soak    puts hundreds of damaged and hostile files through every program (make test takes an eighth of them),
+#              then many clients to the service
 # make lint    ruff, mypy and clang-format, changing nothing;  make format  rewrites the files
 # make bench   times the operator
 # make cuda    compiles the CUDA kernels for every architecture of CUDA_ARCHS (needs nvcc, no GPU)
@@ -37,6 +38,7 @@ test: $(DEVELOPMENT) $(OPERATOR)
 
 soak: $(DEVELOPMENT) $(OPERATOR)
 	$(BIN)/python tests/hostile/soak.py $(ARGS)
+	$(BIN)/python tests/serving/load.py
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check $(PYTHON_SOURCES)

@@ -133,8 +133,11 @@ def runs_compiled(device_type: str) -> bool:
 
     Not while exporting to ONNX: it has no such operator, and what is exported is the reference, which is made
     of standard ones. (A decomposition in torch's table would do as well, but with one Inductor refuses to
-    compile where the environment variable `CI` is set.)
+    compile where the environment variable `CI` is set.) Nor under `torch.jit.trace`, which the older ONNX
+    exporter (`dynamo=False`) begins with: what is traced then runs without this package.
     """
+    if torch.jit.is_tracing():
+        return False
     if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():  # the second costs an import
         return False
     return library.has_kernels(device_type)

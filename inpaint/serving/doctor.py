@@ -108,10 +108,12 @@ def _operator() -> Iterator[Finding]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         from inpaint import ops
-        from inpaint.ops import library
+        from inpaint.ops import cpu
 
-    if ops.implementation() == "compiled":
-        yield Finding("operator", "ok", f"compiled for {library.capability()}")
+        is_compiled = ops.implementation() == "compiled"  # compiles the operator where it is not ready
+
+    if is_compiled:
+        yield Finding("operator", "ok", f"compiled for {cpu.capability()}")
     elif os.environ.get("INPAINT_OPS") == "reference":
         yield Finding(
             "operator",
@@ -120,7 +122,7 @@ def _operator() -> Iterator[Finding]:
             "unset INPAINT_OPS to have it compiled",
         )
     else:
-        reason = str(caught[0].message) if caught else library.TWIN_COST
+        reason = str(caught[0].message) if caught else cpu.PLAIN_COST
         yield Finding(
             "operator", "note", f"plain PyTorch, many times slower: {reason}", "install a C++ compiler"
         )

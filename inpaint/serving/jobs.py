@@ -328,6 +328,7 @@ class JobQueue:
                 cancelled=lambda: job.cancel,
             )
             job.size, state = int(result["bytes"]), "done"
+            job.facts = {**job.facts, "notes": result.get("notes", job.facts["notes"])}
         except CancelledError as reason:
             state, error = "cancelled", reason
         except ServiceError as reason:

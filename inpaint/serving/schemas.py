@@ -37,7 +37,7 @@ class JobStatus(BaseModel):
     width: int
     height: int
     hole: int = Field(description="Pixels to fill.")
-    notes: list[str] = Field(description="What was changed in reading the photo.")
+    notes: list[str] = Field(description="What was changed in reading the photo, and what the result lacks.")
     detail: str | None = Field(description="Why it failed or was cancelled, and what to do.")
 
     @classmethod

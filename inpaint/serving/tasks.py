@@ -6,14 +6,14 @@ time, and a photo that is refused is refused at once, whatever is being filled.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inpaint.images import ImageError, LimitError, Photo, check_can_hold, encode_photo, read_mask, read_photo
+from inpaint.images import ImageError, LimitError, Photo, check_can_hold, encode_photo, losses, read_photo
+from inpaint.masks.checks import CheckedMask, check_mask
 
 from .errors import ServiceError
 from .process import Report, Work
@@ -29,14 +29,14 @@ def reader(settings: Mapping[str, Any]) -> Work:
     """Return the work that checks a photo and its mask. `settings`: `max_pixels`."""
 
     def read(folder: Path, order: Mapping[str, Any], report: Report) -> dict[str, Any]:
-        photo, mask = read_inputs(folder, order, settings["max_pixels"])
-        height, width = mask.shape
+        photo, checked = read_inputs(folder, order, settings["max_pixels"])
+        height, width = checked.mask.shape
         return {
             "width": width,
             "height": height,
-            "hole": int(mask.sum()),
+            "hole": int(checked.mask.sum()),
             "format": order["format"] or photo.format,
-            "notes": photo.notes,
+            "notes": [*photo.notes, *checked.notes],
         }
 
     return read
@@ -68,27 +68,30 @@ def filler(settings: Mapping[str, Any]) -> Work:
     def fill(folder: Path, order: Mapping[str, Any], report: Report) -> dict[str, Any]:
         if order["model"] not in settings["models"]:
             raise ServiceError(422, "There is no such model.")
-        photo, mask = read_inputs(folder, order, settings["max_pixels"])
-        if order["grow"] and grown(mask, order["grow"]).all():
+        photo, checked = read_inputs(folder, order, settings["max_pixels"])
+        hole = grown(checked.mask, order["grow"])
+        if hole.all():
             raise ServiceError(
                 422,
                 "The mask grown so far covers the whole photo, so nothing is left to fill from; use less.",
             )
         inpainter = load(order["model"], order["detail"])
         report(0.0)
-        result = inpainter(photo.pixels, mask, seed=order["seed"], grow=order["grow"], progress=report)
+        pixels = inpainter(photo.pixels, hole, seed=order["seed"], progress=report)
+        result, format = photo.filled(pixels, hole), order["format"] or photo.format
         try:
-            data = encode_photo(dataclasses.replace(photo, pixels=result), order["format"] or photo.format)
+            data = encode_photo(result, format)
         except ImageError as error:
             raise ServiceError(422, f"The result cannot be written: {error}.") from error
         (folder / RESULT).write_bytes(data)
-        return {"bytes": len(data)}
+        notes = [*result.notes, *checked.notes, *losses(result, format)]
+        return {"bytes": len(data), "notes": notes}
 
     load(settings["model"], "photo")
     return fill
 
 
-def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tuple[Photo, np.ndarray]:
+def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tuple[Photo, CheckedMask]:
     """Read the photo and the mask of a job's folder.
 
     Raises:
@@ -100,31 +103,29 @@ def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tupl
         raise _unreadable(error, "photo") from error
     height, width = photo.pixels.shape[:2]
     if order["runs"]:
-        mask = decode_runs((folder / RUNS).read_text("ascii", errors="replace"), height, width)
+        white = decode_runs((folder / RUNS).read_text("ascii", errors="replace"), height, width)
+        picture = Photo(np.repeat(white[..., None] * np.uint8(255), 3, axis=2))
     else:
         try:
-            mask = read_mask((folder / MASK).read_bytes(), max_pixels=max_pixels)
+            picture = read_photo((folder / MASK).read_bytes(), max_pixels=max_pixels, pixels_only=True)
         except ImageError as error:
             raise _unreadable(error, "mask") from error
-    if mask.shape != (height, width):
+    rows, columns = picture.pixels.shape[:2]
+    if (rows, columns) != (height, width):
         raise ServiceError(
             422,
-            f"The mask is {mask.shape[1]}×{mask.shape[0]}, but the upright photo is {width}×{height}; draw "
-            "the mask at the photo's size.",
+            f"The mask is {columns}×{rows}, but the upright photo is {width}×{height}; draw the mask at the "
+            "photo's size.",
         )
-    if not mask.any():
-        raise ServiceError(
-            422, "The mask has no pixel above 127, so there is no hole; paint what should go white."
-        )
-    if mask.all():
-        raise ServiceError(
-            422, "The mask covers the whole photo, so nothing is left to fill from; leave some of it black."
-        )
+    try:
+        checked = check_mask(picture)
+    except ImageError as error:
+        raise ServiceError(422, f"The mask cannot be used: {error.reason}.") from error
     try:
         check_can_hold(order["format"] or photo.format, width, height)
     except ImageError as error:
         raise ServiceError(422, f"The result cannot be written: {error}.") from error
-    return photo, mask
+    return photo, checked
 
 
 def _unreadable(error: ImageError, what: str) -> ServiceError:

@@ -13,6 +13,7 @@ from carafe_examples import Sizes, example, needs_compiled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from inpaint.compat.mmcv import CARAFEPack
 from inpaint.layers import CarafeUpsample
 from inpaint.ops import carafe, carafe_fused
 
@@ -69,8 +70,16 @@ def inputs(*sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 @needs_compiled
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("form", ["plain", "sigmoid", "ready", "masked", "inside"])
-def test_onnx_export_gives_standard_operators_that_onnxruntime_runs(form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "dynamo"),
+    [
+        *((form, True) for form in ("plain", "sigmoid", "ready", "masked", "inside")),
+        *((form, False) for form in ("ready", "inside", "pack")),
+    ],
+)
+def test_onnx_export_gives_standard_operators_that_onnxruntime_runs(
+    form: str, dynamo: bool, tmp_path: Path
+) -> None:
     """Plain torch.onnx.export, no table of translations; height, width and batch stay free."""
     module, shapes = {
         "plain": (upsampler(), lambda n, h, w: [(n, 6, h, w)]),
@@ -78,17 +87,30 @@ def test_onnx_export_gives_standard_operators_that_onnxruntime_runs(form: str, t
         "ready": (Ready(), lambda n, h, w: [(n, 6, h, w), (n, 18, 2 * h, 2 * w)]),
         "masked": (upsampler(), lambda n, h, w: [(n, 6, h, w), (n, 1, h, w)]),
         "inside": (Inside().eval(), lambda n, h, w: [(n, 3, h, w), (n, 1, h, w)]),
+        "pack": (CARAFEPack(6, 2).eval(), lambda n, h, w: [(n, 6, h, w)]),
     }[form]
     example_inputs = inputs(*shapes(2, 6, 7))
     n, h, w = (torch.export.Dim(name, min=1, max=64) for name in "nhw")
     free: list[dict[int, object]] = [{0: n, 2: h, 3: w} for _ in example_inputs]
     if form == "ready":
         free[1] = {0: n, 2: 2 * h, 3: 2 * w}
-    program = torch.onnx.export(
-        module, example_inputs, dynamo=True, dynamic_shapes=tuple(free), verbose=False
-    )
-    assert program is not None
-    program.save(tmp_path / "module.onnx")
+    if dynamo:
+        program = torch.onnx.export(
+            module, example_inputs, dynamo=True, dynamic_shapes=tuple(free), verbose=False
+        )
+        assert program is not None
+        program.save(tmp_path / "module.onnx")
+    else:  # what MMDeploy and others call
+        names = ["features", "further"][: len(example_inputs)]
+        torch.onnx.export(
+            module,
+            example_inputs,
+            str(tmp_path / "module.onnx"),
+            dynamo=False,
+            opset_version=17,
+            input_names=names,
+            dynamic_axes={name: {0: "n", 2: "h", 3: "w"} for name in names},
+        )
     model = onnx.load(tmp_path / "module.onnx")
     assert {node.domain for node in model.graph.node} == {""} and not model.functions
     session = onnxruntime.InferenceSession(tmp_path / "module.onnx", providers=["CPUExecutionProvider"])
