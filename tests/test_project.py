@@ -147,7 +147,7 @@ def test_wheel_holds_the_whole_package(wheel: zipfile.ZipFile) -> None:
     }
     assert "inpaint/py.typed" in wanted
     assert "inpaint/weights.py" in wanted
-    assert {"inpaint/page/static/page.css", "inpaint/page/static/paste.js"} <= wanted
+    assert {"inpaint/page/static/page.css", "inpaint/page/static/flow/index.js"} <= wanted
     assert wanted <= set(wheel.namelist())
 
 

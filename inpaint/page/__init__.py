@@ -1,9 +1,9 @@
 """The page: open a photo, paint over what should go, look, download.
 
-Nothing is loaded from other hosts, and no photo leaves the machine that serves the page. What is painted on is
-the browser's own canvas (`static/canvas`); the page around it (`static/flow`) asks the REST API of
-`inpaint.serving` for fills, so that page and programs stand in one queue. What else needs a photo decoded is done
-by a process of its own (`desk`).
+Nothing is loaded from other hosts, and no photo leaves the machine that serves the page. What is painted on
+is the browser's own canvas (`static/canvas`); the page around it (`static/flow`) asks the REST API of
+`inpaint.serving` for fills, so that page and programs stand in one queue. What else needs a photo decoded is
+done by a process of its own (`desk`).
 
 This is the only part of the package that imports Gradio.
 """

@@ -1,7 +1,7 @@
 """What the page needs done with photos besides fills. It runs in a process of its own.
 
-The process is one of `inpaint.serving.worker`: files of unknown origin are decoded there, and one that makes it
-crash ends that piece of work and nothing else.
+The process is one of `inpaint.serving.worker`: files of unknown origin are decoded there, and one that makes
+it crash ends that piece of work and nothing else.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def show(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, A
 def save(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
     """Write the finished picture in the format of the photo that it was made from, with all that photo has.
 
-    `FILL` is the lossless picture that the last fill gave. Every pixel where it does not differ from the photo
-    is the photo's own, with as many bits as it has.
+    `FILL` is the lossless picture that the last fill gave. Every pixel where it does not differ from the
+    photo is the photo's own, with as many bits as it has.
     """
     photo = _read(folder / PHOTO, "photo", max_pixels)
     fill = _read(folder / FILL, "picture", max_pixels)
@@ -83,9 +83,10 @@ def save(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, A
 
 
 def prepare(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
-    """Make a photo and its mask ready to be compared: `TRUTH`, the hole `SMALL_MASK`, and `BLANKED` without it.
+    """Make a photo and its mask ready to be compared: `TRUTH`, `SMALL_MASK`, and the photo `BLANKED` there.
 
-    A photo of many megapixels is reduced to `COMPARED_SIDE`: to fill it by Telea and to score it would take minutes.
+    A photo of many megapixels is reduced to `COMPARED_SIDE`: to fill it by Telea and to score it would take
+    minutes.
     """
     photo = _read(folder / PHOTO, "photo", max_pixels).pixels
     mask = _checked(lambda: read_mask((folder / MASK).read_bytes(), max_pixels=max_pixels), "mask")
@@ -152,9 +153,9 @@ def reduced_mask(mask: np.ndarray) -> np.ndarray:
         return mask
     rows, columns = np.nonzero(mask)
     small = np.zeros((height, width), dtype=bool)
-    small[
-        (2 * rows + 1) * height // (2 * mask.shape[0]), (2 * columns + 1) * width // (2 * mask.shape[1])
-    ] = True
+    rows = (2 * rows + 1) * height // (2 * mask.shape[0])
+    columns = (2 * columns + 1) * width // (2 * mask.shape[1])
+    small[rows, columns] = True
     return small
 
 

@@ -1,7 +1,7 @@
 """The tab where a fill is compared with the truth under the hole, and with classical methods.
 
-What is compared is the photo that is open on the Fill tab, with the mask painted there. The model's fill is a job
-of the same queue as all fills.
+What is compared is the photo that is open on the Fill tab, with the mask painted there. The model's fill is a
+job of the same queue as all fills.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class EvaluateTab:
         """Lay out the tab."""
         self._service, self._desk = service, desk
         gr.Markdown(
-            "Scores the model on what you painted on the Fill tab. The methods never see what is under the mask; "
-            "their fills are scored against it. The model fills what is painted and no more, without the "
-            "photo's texture.",
+            "Scores the model on what you painted on the Fill tab. The methods never see what is under the "
+            "mask; their fills are scored against it. The model fills what is painted and no more, without "
+            "the photo's texture.",
             elem_classes="facts",
         )
         photo, mask = gr.Textbox(visible=False), gr.Textbox(visible=False)
@@ -112,7 +112,10 @@ class EvaluateTab:
         return (text, gr.Column(visible=True), *pictures)
 
     def _fill(self, folder: Path, model: str) -> None:
-        """Let the queue fill what `prepare` made ready, without texture: the scores tell what the model learnt."""
+        """Let the queue fill what `prepare` made ready.
+
+        The scores tell what the model has learnt; the photo's texture over its fill is no part of that.
+        """
         queue = self._service.queue
         order = {"model": model, "detail": "none", "seed": 0, "grow": 0, "format": "PNG", "runs": False}
         with queue.slot(_CLIENT) as slot:

@@ -27,8 +27,8 @@ STYLE = (STATIC / "page.css").read_text("utf-8")
 def head(root_path: str = "") -> str:
     """Return what the page's head holds: the script of the Fill tab, and its styles.
 
-    The styles are nested in the tab's element: Gradio has rules for every button and input within the page, which
-    would outweigh theirs.
+    The styles are nested in the tab's element: Gradio has rules for every button and input within the page,
+    which would outweigh theirs.
     """
     styles = "\n".join((STATIC / name).read_text("utf-8") for name in ("canvas/canvas.css", "flow/flow.css"))
     return (
@@ -69,6 +69,6 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
             finally:
                 desk.close()
 
-        app.router.lifespan_context = lifespan
+        app.router.lifespan_context = lifespan  # type: ignore[assignment]
 
     return mount

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 from inpaint.images import encode_photo
 from inpaint.inference.inpainter import grown
 from inpaint.serving.errors import ServiceError
@@ -25,7 +24,8 @@ def filler(settings: Mapping[str, Any]) -> Work:
     """Paint holes green; other seeds are other greens, and without texture a little red is in it."""
 
     def fill(folder: Path, order: Mapping[str, Any], report: Report) -> dict[str, Any]:
-        photo, mask = read_inputs(folder, order, settings["max_pixels"])
+        photo, checked = read_inputs(folder, order, settings["max_pixels"])
+        mask = checked.mask
         report(0.0)
         if order["grow"] == REFUSED:
             raise ServiceError(422, "The mask is not to the stand-in's taste; take another.")

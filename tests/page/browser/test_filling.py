@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from page_server import page_served
 from page_visitor import GREEN, Visitor, box_of, changed_between, noise, pixels_of
 from PIL import Image
 
 from inpaint.inference.inpainter import grown
+from inpaint.serving.app import FILLER
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
@@ -176,3 +181,25 @@ def test_a_mask_file_is_used_exactly(visit: Callable[..., Visitor], tmp_path: Pa
     visitor.grow(0)
     visitor.fill()
     assert (changed_between(photo, visitor.picture()) == mask).all()
+
+
+def test_the_released_model(chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skimage.data import coffee
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    context = chromium.new_context()
+    context.set_default_timeout(120_000)
+    with page_served(tmp_path / "service", filler=FILLER) as served:
+        visitor = Visitor(context, served.address)
+        visitor.button("Coffee").click()
+        visitor.wait_for_photo()
+        visitor.stroke((240, 200), (360, 200))
+        visitor.fill()
+        result = visitor.picture()
+        mask = pixels_of(visitor.download("Mask")[1]).astype(bool)
+    context.close()
+    changed = changed_between(coffee(), result)
+    assert not changed[~grown(mask, 2)].any()
+    assert changed[mask].mean() > 0.9
+    # No blotches: the fill stays within the colours around it.
+    assert np.abs(result[mask].mean(axis=0) - coffee()[mask].mean(axis=0)).max() < 60

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_large_jpeg_keeps_its_size_exif_and_profile(visit: Callable[..., Visitor], tmp_path: Path) -> None:
-    """12 megapixels, lying on its side, filled twice: the second fill starts from the first, without its loss."""
+    """12 megapixels, lying on its side, filled twice: the second starts from the first, without loss."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn a quarter clockwise
@@ -78,7 +78,8 @@ def test_a_photo_is_pasted_and_dropped(visit: Callable[..., Visitor]) -> None:
               data.items.add(new File([blob], "image.png", { type: "image/png" }));
               const settings = { bubbles: true, cancelable: true };
               if (way === "paste")
-                document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, ...settings }));
+                document.body.dispatchEvent(
+                  new ClipboardEvent("paste", { clipboardData: data, ...settings }));
               else
                 document.querySelector(".fl-start, .mc-stage")
                   .dispatchEvent(new DragEvent("drop", { dataTransfer: data, ...settings }));

@@ -98,7 +98,8 @@ def test_one_finger_paints_two_zoom_and_the_result_is_in_view(
 def test_buttons_are_large_enough_for_fingers(visit: Callable[..., Visitor], tmp_path: Path) -> None:
     visitor = visit(**PHONE)
     small = (
-        "return [...document.querySelectorAll('#flow button, #flow select, #flow input[type=range], .fl-switch')]"
+        "const all = '#flow button, #flow select, #flow input[type=range], .fl-switch';"
+        "return [...document.querySelectorAll(all)]"
         "  .filter((one) => one.checkVisibility())"
         "  .map((one) => [one.getBoundingClientRect(), one])"
         "  .filter(([box]) => box.height < 44 || box.width < 44).map(([, one]) => one.outerHTML)"
