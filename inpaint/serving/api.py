@@ -75,6 +75,8 @@ def api_routes(queue: JobQueue, models: Models, metrics: Metrics) -> APIRouter:
     async def create(request: Request, response: Response) -> JobStatus:
         """Answer with the job; its address is in `Location`."""
         job = await receive_job(request, queue, models, client_of(request.scope))
+        if await request.is_disconnected():
+            queue.cancel(job)  # a page that was closed meanwhile: nobody knows the job's id
         response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/v1/jobs/{job.id}"
         return JobStatus.of(queue.status(job))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inpaint.devices import check_device_name
 from inpaint.terminal import printable
 
 from .limits import LimitValueError, add_flags, from_arguments
@@ -45,9 +46,10 @@ def add_serve_command(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda"),
+        type=_device,
         default="auto",
-        help="where networks run (default: %(default)s)",
+        metavar="NAME",
+        help="where networks run: auto, cpu, cuda or cuda:1 (default: %(default)s)",
     )
     parser.add_argument(
         "--folder",
@@ -103,6 +105,13 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
         raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 (any free port) to 65535")
     return int(text)
+
+
+def _device(text: str) -> str:
+    try:
+        return check_device_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _fail(message: str) -> int:

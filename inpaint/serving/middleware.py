@@ -245,12 +245,13 @@ class Answers:
             await self._app(scope, receive, send)
             return
         began, status, size = time.perf_counter(), 0, 0
+        path = path_of(scope)  # now: what is mounted under a path of its own changes the scope
 
         async def dressed(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), path_of(scope))
+                _add_headers(MutableHeaders(scope=message), path)
             size += len(message.get("body", b""))
             await send(message)
 
@@ -262,7 +263,7 @@ class Answers:
             seconds = time.perf_counter() - began
             access_log.info(
                 "%s %s %s %d %d bytes %.3f s",
-                client_of(scope), _method(scope), _loggable(path_of(scope)), status, size, seconds,
+                client_of(scope), _method(scope), _loggable(path), status, size, seconds,
             )  # fmt: skip
 
 

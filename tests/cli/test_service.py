@@ -28,6 +28,13 @@ def test_the_former_name_of_the_queues_limit_holds() -> None:
     assert build_parser().parse_args(["serve", "--max-queue", "5"]).waiting == 5
 
 
+def test_a_device_may_have_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_parser().parse_args(["serve", "--device", "cuda:1"]).device == "cuda:1"
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["serve", "--device", "gpu"])
+    assert "gpu" in capsys.readouterr().err
+
+
 def test_doctor_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "run", lambda arguments: 1)
     assert cli.main(["doctor"]) == 1

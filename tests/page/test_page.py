@@ -50,6 +50,15 @@ def test_the_token_holds_for_all_of_it(client: httpx.Client, path: str) -> None:
     assert client.get(path, auth=None).status_code == 401
 
 
+def test_the_log_has_the_paths_that_were_asked_for(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="inpaint.access"):
+        client.get("/page/flow/index.js")
+        client.get("/page/flow/flow.js")  # by then, the first is written
+    assert " /page/flow/index.js 200" in caplog.text
+
+
 def test_scripts_are_asked_for_anew_after_an_update(client: httpx.Client) -> None:
     answer = client.get("/page/canvas/index.js")
     assert answer.headers["cache-control"] == "no-cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -94,6 +95,22 @@ def test_a_client_that_is_gone_ends_its_job(service: Running) -> None:
         service.client.post("/api/v1/inpaint", **form(seed=1400), timeout=0.4)
     wait_for(lambda: service.queue.counts() == {"waiting": 0, "running": 0, "receiving": 0}, 3)
     wait_for(lambda: service.queue._jobs == {}, 3)
+
+
+def test_a_client_that_is_gone_before_it_knows_the_jobs_id_ends_the_job(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = service.queue.submit_async
+
+    async def submit_slowly(slot: Any, order: Any) -> Any:
+        await asyncio.sleep(0.6)
+        return await submit(slot, order)
+
+    monkeypatch.setattr(service.queue, "submit_async", submit_slowly)
+    with pytest.raises(httpx.ReadTimeout):
+        service.client.post("/api/v1/jobs", timeout=0.3, **form(seed=20_000))
+    job = wait_for(lambda: list(service.queue._jobs.values()))[0]
+    assert service.queue.wait(job, 5) and job.state == "cancelled"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ export class Flow {
     /** The file as it was chosen, which finished files are made like. @type {Blob | null} */
     this.original = null;
     this.format = "";
+    /** What the server changed in reading the photo, such as 16 bits a channel. @type {string[]} */
+    this.notes = [];
     this.fills = new Fills();
     this.ending = new AbortController();
     const on = (name, handler) => canvas.addEventListener(name, handler, { signal: this.ending.signal });
@@ -151,6 +153,7 @@ export class Flow {
     this.start.remove();
     Object.assign(this, this.arriving);
     this.format = "";
+    this.notes = [];
     formatOf(this.original).then((format) => {
       this.format = format;
       this.draw();
@@ -203,7 +206,7 @@ export class Flow {
     try {
       job = this.job = new Job(
         { model, detail, grow: String(grow), seed: String(seed), format: "png", image: hole.input, mask: await maskFile(hole.runs) },
-        (status) => this.job === job && this.tell(status),
+        (status) => this.job === job && this.tell(status, hole.input === this.original),
       );
       this.draw();
       const blob = await job.run();
@@ -221,7 +224,8 @@ export class Flow {
     }
   }
 
-  tell({ state, progress, place, seconds_left: seconds }) {
+  tell({ state, progress, place, seconds_left: seconds, notes }, isOriginal) {
+    if (notes && isOriginal) this.notes = notes;
     const work = {
       sending: () => ({ text: WORDS.sending(progress), progress: progress < 1 ? progress : undefined }),
       checking: () => ({ text: WORDS.checking }),
@@ -287,6 +291,11 @@ export class Flow {
 
   // Seeing
 
+  facts() {
+    const { name, photo } = this.canvas;
+    return [name, WORDS.size(photo.width, photo.height), this.format, ...this.notes].filter(Boolean).join(" · ");
+  }
+
   draw() {
     const { canvas, fills, job, format } = this;
     const { isOpen } = canvas;
@@ -298,7 +307,7 @@ export class Flow {
       current: isOpen ? this.current : undefined,
       fills: fills.all,
       format,
-      facts: isOpen ? [canvas.name, WORDS.size(canvas.photo.width, canvas.photo.height), format].filter(Boolean).join(" · ") : "",
+      facts: isOpen ? this.facts() : "",
     });
   }
 }
