@@ -25,14 +25,14 @@ STYLE = (STATIC / "page.css").read_text("utf-8")
 
 
 def head(root_path: str = "") -> str:
-    """Return what the page's head holds: the script of the Fill tab, and its styles.
+    """Return what the page's head holds: the script of the Fill and Batch tabs, and their styles.
 
-    The styles are nested in the tab's element: Gradio has rules for every button and input within the page,
+    The styles are nested in the tabs' elements: Gradio has rules for every button and input within the page,
     which would outweigh theirs.
     """
     styles = "\n".join((STATIC / name).read_text("utf-8") for name in ("canvas/canvas.css", "flow/flow.css"))
     return (
-        f"<style>#flow {{\n{styles}\n}}</style>"
+        f"<style>#flow, #batch {{\n{styles}\n}}</style>"
         f'<script type="module" src="{root_path}{PATH}/flow/index.js"></script>'
     )
 

@@ -1,4 +1,4 @@
-"""The page as a whole: a title and two tabs. The Fill tab is a place for the scripts in `static/flow`."""
+"""The page as a whole: a title and three tabs. Two are places for the scripts in `static/flow`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def build_page(service: Service, desk: Desk) -> gr.Blocks:
         gr.HTML("<h1>Inpaint</h1>", elem_classes="title", apply_default_css=False)
         with gr.Tab("Fill", id="fill"):
             gr.HTML(place(settings), elem_classes="flow-frame", apply_default_css=False)
+        with gr.Tab("Batch", id="batch"):
+            gr.HTML('<div id="batch"></div>', elem_classes="flow-frame", apply_default_css=False)
         with gr.Tab("Evaluate", id="evaluate"):
             EvaluateTab(service, desk)
     page.queue(max_size=16, default_concurrency_limit=1)

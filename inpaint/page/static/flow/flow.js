@@ -74,7 +74,11 @@ export class Flow {
     on("message", ({ detail }) => this.complain(detail.text));
     on("open", ({ detail }) => this.opened(detail));
     on("change", () => this.draw());
-    on("strokeend", () => this.draw());
+    on("strokeend", () => {
+      this.notices.quiet();
+      this.notices.showRestored(false);
+      this.draw();
+    });
     on("fill", () => this.fill());
     on("cancel", () => this.stop());
     this.draw();
@@ -193,6 +197,7 @@ export class Flow {
     const settings = { ...chosen, seed };
     const known = this.fills.ofHole(hole).some((fill) => JSON.stringify(fill.settings) === JSON.stringify(settings));
     if (another && known) return this.complain(WORDS.onlyOne);
+    this.notices.showRestored(false);
     await this.make(hole, settings);
   }
 

@@ -1,5 +1,6 @@
-/** Builds the Fill tab where the page has a place for it. */
+/** Builds the Fill and Batch tabs where the page has places for them. */
 
+import { Batch } from "./batch.js";
 import { Flow } from "./flow.js";
 
 const narrow = matchMedia("(max-width: 800px)");
@@ -15,6 +16,16 @@ function fit(/** @type {HTMLElement} */ element, /** @type {HTMLElement} */ tool
 let flow = null;
 /** @type {HTMLElement | null} */
 let element = null;
+/** @type {HTMLElement | null} */
+let batch = null;
+
+/** Build the Batch tab once it is shown. */
+function placeBatch() {
+  const found = document.getElementById("batch");
+  if (!found || !flow || found === batch) return;
+  if (batch) found.replaceWith(batch);
+  else new Batch((batch = found), () => flow.panel.settings);
+}
 
 /** Build the tab, or put it back where the page has made its place anew. */
 function place() {
@@ -42,5 +53,9 @@ window.inpaintPage = {
   compared: async (given) => [...(flow ? await flow.compared() : ["", ""]), ...given.slice(2)],
 };
 
-new MutationObserver(place).observe(document.documentElement, { childList: true, subtree: true });
-place();
+function placeAll() {
+  place();
+  placeBatch();
+}
+new MutationObserver(placeAll).observe(document.documentElement, { childList: true, subtree: true });
+placeAll();

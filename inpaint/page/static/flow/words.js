@@ -49,6 +49,21 @@ export const WORDS = {
   restored: "Your photo and strokes were restored.",
   discard: "Start over",
   close: "Close",
+  // The Batch tab
+  batchHint:
+    "Fill several photos, each with a mask of its size: white is filled. A mask belongs to the photo of its name, " +
+    "such as beach.png or beach-mask.png to beach.jpg; a single mask is taken for all photos. Model and texture are " +
+    "those of the Fill tab; masks are not grown.",
+  batchPhotos: "Photos",
+  batchMasks: "Masks",
+  batchStart: "Fill all",
+  batchSave: "Download all as ZIP",
+  batchWaits: "waits",
+  batchStopped: "stopped",
+  batchNoMask: "There is no mask of this name.",
+  batchAt: (number, count) => `Photo ${number} of ${count} …`,
+  batchDone: (filled, count) => `${filled} of ${count} photos filled.`,
+  batchFilled: (name) => `filled: ${name}`,
   /** What the released models do, by name; others have the server's description. */
   models: {
     "pconv-carafe": "For photos of any kind. Nearest to the photo, and continues most of it.",
