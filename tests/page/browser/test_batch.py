@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,9 @@ def mask() -> np.ndarray:
     return mask
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_photos_are_filled_by_the_masks_of_their_names(
-    visit: Callable[..., Visitor], tmp_path: Path, mask: np.ndarray
+    visit: Callable[..., Visitor], tmp_path: Path, mask: np.ndarray, theme: str
 ) -> None:
     photo = noise(160, 120)
     names = ["beach.png", "Straße.jpg", "broken.png", "alone.png"]
@@ -51,7 +53,7 @@ def test_photos_are_filled_by_the_masks_of_their_names(
     masks = [tmp_path / "masks" / name for name in ("beach-mask.png", "Straße.png", "broken.png")]
     for path in masks:
         Image.fromarray(mask).save(path)
-    visitor = visit()
+    visitor = visit(color_scheme=theme)
     begin(visitor, [tmp_path / name for name in names], masks)
     visitor.page.get_by_text("2 of 4 photos filled.").wait_for()
     rows = visitor.page.locator(".fl-batch-list li").all_inner_texts()
@@ -63,6 +65,8 @@ def test_photos_are_filled_by_the_masks_of_their_names(
         result = pixels_of(archive.read("beach-filled.png"))
         assert (changed_between(photo, result) == mask).all() and (result[mask] == GREEN).all()
         assert Image.open(io.BytesIO(archive.read("Straße-filled.jpg"))).format == "JPEG"
+    ground = "return getComputedStyle(document.getElementById('batch-photos')).backgroundColor"
+    assert (visitor.run(ground) == "rgb(255, 255, 255)") == (theme == "light")
     visitor.page.add_script_tag(path=AXE)
     assert visitor.run("return (await axe.run('#batch')).violations.map(({id}) => id)") == []
 
@@ -89,7 +93,7 @@ def test_a_batch_is_stopped(
     Image.fromarray(mask).save(tmp_path / "hole.png")
     visitor = visit()
     begin(visitor, photos, [tmp_path / "hole.png"])
-    visitor.page.get_by_text("Photo 2 of 30").wait_for()
+    visitor.page.get_by_text(re.compile(r"Photo \d+ of 30")).wait_for()
     visitor.page.locator("#batch").get_by_role("button", name="Stop").click()
     visitor.page.get_by_text("of 30 photos filled.").wait_for()
     served.wait_for(lambda: not {"waiting", "running"} & set(served.jobs()))

@@ -61,6 +61,11 @@ export async function writeLike(/** @type {Blob} */ photo, /** @type {Blob} */ f
   return { blob: await answer.blob(), suffix: answer.headers.get("X-Suffix") };
 }
 
+/** A roughly painted mask, trimmed to what stands out in it by its colours. @returns {Promise<Blob>} a PNG */
+export async function trim(/** @type {Blob} */ photo, /** @type {Blob} */ mask) {
+  return (await ask(new URL("page/select", ROOT), { method: "POST", body: formOf({ photo, mask }) })).blob();
+}
+
 /** An example, as a file. */
 export async function fetchExample(/** @type {string} */ name) {
   const blob = await (await ask(exampleURL(name))).blob();

@@ -1,7 +1,8 @@
 /** The Fill tab: a photo is opened, painted on, filled, and saved. */
 
+import { readMask } from "../canvas/decoding.js";
 import { CanvasError, Draft, MaskCanvas, Toolbar } from "../canvas/index.js";
-import { Cancelled, convert, fetchExample, Job, listModels, ServerError, writeLike } from "./api.js";
+import { Cancelled, convert, fetchExample, Job, listModels, ServerError, trim, writeLike } from "./api.js";
 import { make } from "./elements.js";
 import { Fills, maskFile, restoredFills } from "./fills.js";
 import { Notices } from "./notices.js";
@@ -31,6 +32,7 @@ export class Flow {
     this.panel = new Panel(this.side, {
       fill: () => this.canvas.requestFill(),
       another: () => this.fill({ another: true }),
+      trim: () => this.trim(),
       open: (file) => this.open(file),
       save: () => this.save(),
       savePNG: () => saveFile(this.canvas.picture.blob, `${this.stem}-filled.png`),
@@ -186,7 +188,7 @@ export class Flow {
 
   async fill({ another = false } = {}) {
     const { canvas } = this;
-    if (this.job) return;
+    if (this.job || this.isTrimming) return;
     if (!canvas.isOpen) return this.complain(WORDS.openFirst);
     this.notices.quiet();
     const hole = this.hole({ another });
@@ -265,6 +267,35 @@ export class Flow {
     this.draw();
   }
 
+  /** Trim what is painted to the object in it, as one step. */
+  async trim() {
+    const { canvas } = this;
+    if (canvas.mask.isEmpty()) return this.complain(WORDS.paintRoughly);
+    const { id } = canvas;
+    const { input, runs } = this.hole();
+    this.notices.quiet();
+    this.notices.showWork({ text: WORDS.trimming, canStop: false });
+    this.isTrimming = true;
+    canvas.setLocked(true);
+    this.draw();
+    try {
+      const mask = await readMask(await trim(input, await maskFile(runs)));
+      if (id !== canvas.id) return;
+      canvas.setLocked(false);
+      canvas.edit("load", (own) => {
+        own.fillBox(own.box, 0);
+        own.add(mask.bits);
+      });
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      if (id === canvas.id) this.complain(error.message);
+    } finally {
+      this.isTrimming = false;
+      if (!this.job) this.finish();
+      this.draw();
+    }
+  }
+
   // Saving
 
   async save() {
@@ -307,7 +338,7 @@ export class Flow {
     this.element.classList.toggle("fl-busy", job !== null);
     this.panel.draw({
       isOpen,
-      isBusy: job !== null,
+      isBusy: job !== null || this.isTrimming === true,
       isPainted: isOpen && !canvas.mask.isEmpty(),
       current: isOpen ? this.current : undefined,
       fills: fills.all,

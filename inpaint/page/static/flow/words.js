@@ -16,6 +16,9 @@ export const WORDS = {
   tryOne: "Or try one of these",
   fill: "Fill",
   another: "Another fill",
+  trim: "Trim the mask to the object",
+  trimHint: "Keeps of a rough mask what stands out by its colours (GrabCut). Check it before you fill.",
+  trimming: "Looking for the object …",
   stop: "Stop",
   fills: "Fills of this photo",
   fillNumber: (number) => `Fill ${number}`,
@@ -71,6 +74,7 @@ export const WORDS = {
   },
   // Refusals
   openFirst: "Open a photo first.",
+  paintRoughly: "Paint roughly over the object and a little around it first.",
   paintFirst: "Paint over what should go, then fill.",
   everything: "Everything is painted over: leave some of the photo to fill from.",
   onlyOne: "Without the photo's own texture there is only one fill. Switch it on to have others.",
