@@ -35,9 +35,6 @@ TRUTH, SMALL_MASK, BLANKED = "truth", "small-mask", "blanked"
 COMPARED_SIDE = 2048
 """Longest side of a photo that methods are compared on, in pixels."""
 
-SELECTED_SIDE = 1024
-"""Longest side of what an object is looked for in, in pixels; a part of a second for each iteration."""
-
 MASK_COLOUR = (232, 62, 84)
 
 BASELINES = ("telea", "harmonic")
@@ -131,13 +128,13 @@ def compare(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str
     }
 
 
-def reduced_size(height: int, width: int, side: int = COMPARED_SIDE) -> tuple[int, int]:
-    """Return a photo's size (height, width), or that of a copy whose longer side is `side`.
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """Return a photo's size (height, width), or that of a copy whose longer side is `COMPARED_SIDE`.
 
     >>> reduced_size(3000, 4000)
     (1536, 2048)
     """
-    scale = min(1.0, side / max(height, width))
+    scale = min(1.0, COMPARED_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -163,38 +160,19 @@ def reduced_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def select(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
-    """Trim a roughly painted mask to what stands out in it by its colours, by GrabCut.
-
-    All that is not painted counts as background, and what is painted as perhaps the object. The method knows
-    no things, only colours. It works on a copy of `SELECTED_SIDE`, cut out around what is painted.
-    """
-    import cv2
+    """Find the object that a rough mask lies on, by its colours and edges."""
+    from inpaint.masks.selection import fit_to_object
 
     photo = _read(folder / PHOTO, "photo", max_pixels).pixels
     mask = _checked(lambda: read_mask((folder / MASK).read_bytes(), max_pixels=max_pixels), "mask")
     if mask.shape != photo.shape[:2]:
         raise ServiceError(422, "The mask has another size than the photo; open the photo again.")
     if not mask.any():
-        raise ServiceError(422, "Nothing is painted; paint roughly over the object and a little around it.")
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    margin = 8 + max(rows[-1] - rows[0], columns[-1] - columns[0]) // 3
-    part = tuple(slice(max(0, at[0] - margin), at[-1] + margin) for at in (rows, columns))
-    cut, painted = photo[part], mask[part]
-    height, width = reduced_size(painted.shape[0], painted.shape[1], SELECTED_SIDE)
-    small = cv2.resize(painted.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    if not small.any() or small.all():
-        raise ServiceError(422, "Too little or too much is painted to tell an object from what is around it.")
-    labels = np.where(small, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    cv2.setRNGSeed(0)
-    colours = np.ascontiguousarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA))
-    cv2.grabCut(colours, labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
-    chosen = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    large = cv2.resize(chosen, painted.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-    result = np.zeros_like(mask)
-    result[part] = large & painted
-    if not result.any():
+        raise ServiceError(422, "Nothing is painted; paint roughly over the object first.")
+    found = fit_to_object(photo, mask)
+    if found is None:
         raise ServiceError(422, "Nothing stands out there by its colours; paint the object by hand.")
-    (folder / RESULT).write_bytes(png(result))
+    (folder / RESULT).write_bytes(png(found))
     return {"media": "image/png", "suffix": ".png"}
 
 

@@ -102,7 +102,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @router.post("/select")
     async def select(request: Request) -> Response:
-        """Answer with a mask that is trimmed to what stands out in it."""
+        """Answer with the mask of the object that a rough mask lies on."""
         return await _answer(request, desk, "select", (PHOTO, MASK))
 
     app.include_router(router)

@@ -136,22 +136,23 @@ def scene(side: int = 300) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("side", [300, 1400])
-def test_a_rough_mask_is_trimmed_to_the_object(tmp_path: Path, side: int) -> None:
+def test_the_object_is_found_that_a_rough_mask_lies_on(tmp_path: Path, side: int) -> None:
     pixels, disk = scene(side)
     rough = np.zeros_like(disk)
-    rough[side // 4 : -side // 4, side // 4 : -side // 4] = True
+    rough[side // 2 - side // 12 : side // 2 + side // 12, side // 2 - side // 8 : side // 2 + side // 8] = (
+        True
+    )
     put(tmp_path, photo=pixels, mask=rough)
     do(tmp_path, "select")
     found = np.asarray(Image.open(tmp_path / "result")).astype(bool)
-    assert found.shape == disk.shape and not (found & ~rough).any()
-    assert (found & disk).sum() / (found | disk).sum() > 0.97
+    assert found.shape == disk.shape
+    assert (found & disk).sum() / (found | disk).sum() > 0.9
 
 
-def test_what_cannot_be_trimmed_is_refused(tmp_path: Path) -> None:
+def test_what_no_object_can_be_found_for_is_refused(tmp_path: Path) -> None:
     pixels, disk = scene()
     for mask, words in (
         (np.zeros_like(disk), "Nothing is painted"),
-        (np.ones_like(disk), "Too little or too much"),
         (disk[:-1], "another size"),
     ):
         put(tmp_path, photo=pixels, mask=mask)

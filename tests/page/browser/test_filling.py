@@ -205,27 +205,27 @@ def test_the_released_model(chromium: Browser, tmp_path: Path, monkeypatch: pyte
     assert np.abs(result[mask].mean(axis=0) - coffee()[mask].mean(axis=0)).max() < 60
 
 
-def test_a_rough_mask_is_trimmed_to_the_object(visit: Callable[..., Visitor], tmp_path: Path) -> None:
+def test_the_mask_is_fitted_to_the_object(visit: Callable[..., Visitor], tmp_path: Path) -> None:
     rows, columns = np.mgrid[:300, :400]
     disk = (rows - 150) ** 2 + (columns - 200) ** 2 < 50**2
     photo = np.where(disk[..., None], (190, 60, 50), (70, 130, 80))
     photo = (photo + np.random.default_rng(0).integers(-15, 16, photo.shape)).astype(np.uint8)
     visitor = visit()
     visitor.open_pixels(photo, tmp_path)
-    trim = visitor.button("Trim the mask to the object")
-    assert trim.get_attribute("aria-disabled") == "true"
+    fit = visitor.button("Fit the mask to the object")
+    assert fit.get_attribute("aria-disabled") == "true"
     visitor.run("canvas.setTool('rectangle')")
-    visitor.stroke((130, 80), (270, 220))
+    visitor.stroke((175, 130), (225, 170))
     rough = visitor.painted()
-    trim.click()
+    fit.click()
     visitor.page.wait_for_function(
-        "rough => inpaintPage.flow.canvas.mask.share() < 0.9 * rough && !inpaintPage.flow.isTrimming",
+        "rough => inpaintPage.flow.canvas.mask.share() > 1.5 * rough && !inpaintPage.flow.isFitting",
         arg=rough,
     )
-    assert visitor.painted() == pytest.approx(disk.mean(), rel=0.03)
+    assert visitor.painted() == pytest.approx(disk.mean(), rel=0.08)
     visitor.button("Undo").click()
     assert visitor.painted() == pytest.approx(rough)
     visitor.button("Redo").click()
     visitor.grow(0)
     visitor.fill()
-    assert (changed_between(photo, visitor.picture()) & ~disk).sum() < 100
+    assert (changed_between(photo, visitor.picture()) & ~disk).sum() < 800

@@ -61,8 +61,8 @@ export async function writeLike(/** @type {Blob} */ photo, /** @type {Blob} */ f
   return { blob: await answer.blob(), suffix: answer.headers.get("X-Suffix") };
 }
 
-/** A roughly painted mask, trimmed to what stands out in it by its colours. @returns {Promise<Blob>} a PNG */
-export async function trim(/** @type {Blob} */ photo, /** @type {Blob} */ mask) {
+/** The mask of the object that a rough mask lies on, by its colours and edges. @returns {Promise<Blob>} a PNG */
+export async function fitToObject(/** @type {Blob} */ photo, /** @type {Blob} */ mask) {
   return (await ask(new URL("page/select", ROOT), { method: "POST", body: formOf({ photo, mask }) })).blob();
 }
 

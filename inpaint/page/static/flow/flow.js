@@ -2,7 +2,7 @@
 
 import { readMask } from "../canvas/decoding.js";
 import { CanvasError, Draft, MaskCanvas, Toolbar } from "../canvas/index.js";
-import { Cancelled, convert, fetchExample, Job, listModels, ServerError, trim, writeLike } from "./api.js";
+import { Cancelled, convert, fetchExample, fitToObject, Job, listModels, ServerError, writeLike } from "./api.js";
 import { make } from "./elements.js";
 import { Fills, maskFile, restoredFills } from "./fills.js";
 import { Notices } from "./notices.js";
@@ -32,7 +32,7 @@ export class Flow {
     this.panel = new Panel(this.side, {
       fill: () => this.canvas.requestFill(),
       another: () => this.fill({ another: true }),
-      trim: () => this.trim(),
+      fitMask: () => this.fitMask(),
       open: (file) => this.open(file),
       save: () => this.save(),
       savePNG: () => saveFile(this.canvas.picture.blob, `${this.stem}-filled.png`),
@@ -188,7 +188,7 @@ export class Flow {
 
   async fill({ another = false } = {}) {
     const { canvas } = this;
-    if (this.job || this.isTrimming) return;
+    if (this.job || this.isFitting) return;
     if (!canvas.isOpen) return this.complain(WORDS.openFirst);
     this.notices.quiet();
     const hole = this.hole({ another });
@@ -267,19 +267,19 @@ export class Flow {
     this.draw();
   }
 
-  /** Trim what is painted to the object in it, as one step. */
-  async trim() {
+  /** Make what is painted the object that it lies on, as one step. */
+  async fitMask() {
     const { canvas } = this;
     if (canvas.mask.isEmpty()) return this.complain(WORDS.paintRoughly);
     const { id } = canvas;
     const { input, runs } = this.hole();
     this.notices.quiet();
-    this.notices.showWork({ text: WORDS.trimming, canStop: false });
-    this.isTrimming = true;
+    this.notices.showWork({ text: WORDS.fitting, canStop: false });
+    this.isFitting = true;
     canvas.setLocked(true);
     this.draw();
     try {
-      const mask = await readMask(await trim(input, await maskFile(runs)));
+      const mask = await readMask(await fitToObject(input, await maskFile(runs)));
       if (id !== canvas.id) return;
       canvas.setLocked(false);
       canvas.edit("load", (own) => {
@@ -290,7 +290,7 @@ export class Flow {
       if (!(error instanceof ServerError)) throw error;
       if (id === canvas.id) this.complain(error.message);
     } finally {
-      this.isTrimming = false;
+      this.isFitting = false;
       if (!this.job) this.finish();
       this.draw();
     }
@@ -338,7 +338,7 @@ export class Flow {
     this.element.classList.toggle("fl-busy", job !== null);
     this.panel.draw({
       isOpen,
-      isBusy: job !== null || this.isTrimming === true,
+      isBusy: job !== null || this.isFitting === true,
       isPainted: isOpen && !canvas.mask.isEmpty(),
       current: isOpen ? this.current : undefined,
       fills: fills.all,

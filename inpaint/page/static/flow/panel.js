@@ -16,14 +16,14 @@ let panels = 0;
 export class Panel {
   /**
    * @param {HTMLElement} element
-   * @param {Record<"fill" | "another" | "trim" | "open" | "save" | "savePNG" | "saveMask" | "choose", Function>} doing
+   * @param {Record<"fill" | "another" | "fitMask" | "open" | "save" | "savePNG" | "saveMask" | "choose", Function>} doing
    */
   constructor(element, doing) {
     this.doing = doing;
     this.id = `fl-${++panels}`;
     this.fill = button(WORDS.fill, doing.fill, { class: "fl-button fl-primary", title: `${WORDS.fill} (Enter)` });
     this.another = button(WORDS.another, doing.another);
-    this.trim = button(WORDS.trim, doing.trim, { "aria-describedby": `${this.id}-trim-hint` });
+    this.fitMask = button(WORDS.fitMask, doing.fitMask, { "aria-describedby": `${this.id}-fit-hint` });
     this.save = button(WORDS.download("photo"), doing.save);
     this.savePNG = button(WORDS.png, doing.savePNG);
     this.saveMask = button(WORDS.mask, doing.saveMask, { title: "Download the mask as a PNG file" });
@@ -32,8 +32,8 @@ export class Panel {
     this.fillFacts = make("p", { class: "fl-facts fl-fill-facts" });
     element.append(
       make("div", { class: "fl-row fl-main" }, this.fill, this.another),
-      make("div", { class: "fl-row" }, this.trim),
-      make("p", { class: "fl-hint", id: `${this.id}-trim-hint` }, WORDS.trimHint),
+      make("div", { class: "fl-row" }, this.fitMask),
+      make("p", { class: "fl-hint", id: `${this.id}-fit-hint` }, WORDS.fitMaskHint),
       this.strip,
       this.fillFacts,
       make("div", { class: "fl-row fl-saves" }, this.save, this.savePNG, this.saveMask),
@@ -112,7 +112,7 @@ export class Panel {
   draw({ isOpen, isBusy, isPainted, current, fills, format, facts }) {
     setEnabled(this.fill, isOpen && !isBusy);
     setEnabled(this.another, Boolean(current || isPainted) && !isBusy && fills.length > 0);
-    setEnabled(this.trim, isPainted && !isBusy);
+    setEnabled(this.fitMask, isPainted && !isBusy);
     setEnabled(this.save, Boolean(current) && !isBusy);
     setEnabled(this.savePNG, Boolean(current));
     setEnabled(this.saveMask, isPainted || Boolean(current));
