@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,12 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0, every: float =
             return found
         time.sleep(every)
     raise AssertionError(f"not within {seconds} s")
+
+
+def run_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns. It runs in a thread: the tests' own may have a browser's event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import re
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import ExifTags, Image, ImageCms
-from serving_client import png, wait_for
+from serving_client import png, run_async, wait_for
 from starlette.responses import PlainTextResponse
 
 import inpaint
@@ -173,11 +172,11 @@ def test_a_page_is_mounted_beside_the_api() -> None:
             return await client.get(path)
 
     try:
-        page = asyncio.run(ask("/"))
+        page = run_async(ask("/"))
         assert page.text == "a page"
         assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
-        assert asyncio.run(ask("/api/v1/models")).json()["models"]
-        assert "/" not in asyncio.run(ask("/openapi.json")).json()["paths"]
+        assert run_async(ask("/api/v1/models")).json()["models"]
+        assert "/" not in run_async(ask("/openapi.json")).json()["paths"]
     finally:
         app.state.service.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_client import Running, serving
+from serving_client import Running, run_async, serving
 
 from inpaint.serving.errors import ServiceError
 from inpaint.serving.limits import Limits
@@ -220,14 +220,12 @@ def test_the_limit_of_bodies_holds_for_a_page_that_knows_nothing_of_it() -> None
         for _ in range(count):
             yield b"x" * 100
 
-    import asyncio
-
-    assert asyncio.run(ask(b"x" * 1000)).text == "fine"
-    assert asyncio.run(ask(b"x" * 1001)).status_code == 413
-    assert asyncio.run(ask(pieces(10))).text == "fine"
-    assert asyncio.run(ask(pieces(11))).status_code == 413
+    assert run_async(ask(b"x" * 1000)).text == "fine"
+    assert run_async(ask(b"x" * 1001)).status_code == 413
+    assert run_async(ask(pieces(10))).text == "fine"
+    assert run_async(ask(pieces(11))).status_code == 413
     assert [code for *_, code in counted] == [200, 413, 200, 413]
-    assert asyncio.run(ask(pieces(1))).headers["content-security-policy"] == "frame-ancestors 'none'"
+    assert run_async(ask(pieces(1))).headers["content-security-policy"] == "frame-ancestors 'none'"
 
 
 def test_errors_are_http_exceptions_that_any_application_answers() -> None:

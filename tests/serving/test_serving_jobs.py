@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import serving_fakes as fakes
-from serving_client import wait_for
+from serving_client import run_async, wait_for
 
 from inpaint.files import lock
 from inpaint.serving.errors import BusyError, ServiceError
@@ -214,7 +213,7 @@ def test_updates_tell_of_every_change(make_queue: MakeQueue) -> None:
     async def follow() -> list[tuple[str, int, float]]:
         return [(status.state, status.place, status.progress) async for status in queue.updates(job, 0.05)]
 
-    seen = asyncio.run(follow())
+    seen = run_async(follow())
     assert seen[0][:2] == ("waiting", 1)
     assert seen[-1] == ("done", 0, 1.0)
     assert len({progress for state, _, progress in seen if state == "running"}) > 2
