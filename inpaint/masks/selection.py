@@ -81,7 +81,10 @@ def _grab(image: np.ndarray, stroke: np.ndarray) -> np.ndarray:
         return stroke
     cv2.setRNGSeed(0)  # GrabCut begins with clusters of colours that are drawn at random
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(small[..., ::-1]), labels, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    unused = (0, 0, 0, 0)
+    cv2.grabCut(
+        np.ascontiguousarray(small[..., ::-1]), labels, unused, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK
+    )
     thing = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     thing = _touching(thing, core & painted)
     larger = cv2.resize(thing.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
