@@ -510,10 +510,13 @@ def test_a_broken_photo_is_tried_once(flats, monkeypatch):
 def test_broken_ready_masks_are_named_with_the_broken_photos(flats, tmp_path):
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "bad.png").write_bytes(b"x")
-    (tmp_path / "masks" / "good.png").write_bytes(png(flat(255)))
+    upper_half = np.zeros((8, 8, 3), np.uint8)
+    upper_half[:4] = 255
+    (tmp_path / "masks" / "good.png").write_bytes(png(upper_half))
     batches = TrainingBatches(flats, f"folder:{tmp_path / 'masks'}", 8, 4)
     for step in range(4):
-        assert batches.batch(step).mask.all()
+        mask = batches.batch(step).mask
+        assert mask[:, :, :4].all() and not mask[:, :, 4:].any()
     assert list(batches.broken) == ["bad.png"]
 
 

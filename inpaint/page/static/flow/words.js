@@ -34,9 +34,9 @@ export const WORDS = {
   model: "Model",
   grow: "Grow the mask",
   growBy: (pixels) => `${pixels} px`,
-  growHint: "Things have soft edges; a few pixels around the mask take them up.",
+  growHint: "Objects have soft edges: fill a few pixels around the mask, too, and no rim is left.",
   texture: "Lay the photo's own texture over the fill",
-  textureHint: "Without it the fill is the network's alone: smoother, and only one of its kind.",
+  textureHint: "Without it the fill is the network's alone: smoother, and there is only one.",
   size: (width, height) => `${width} × ${height}`,
   reading: "Reading the photo …",
   sending: (share) => `Sending the photo: ${Math.round(100 * share)} %`,
@@ -69,7 +69,7 @@ export const WORDS = {
   batchFilled: (name) => `filled: ${name}`,
   /** What the released models do, by name; others have the server's description. */
   models: {
-    "pconv-carafe": "For photos of any kind. Nearest to the photo, and continues most of it.",
+    "pconv-carafe": "For photos of any kind. Its fills come closest to real photos in our tests.",
     "pconv-carafe-sharp": "Crisper edges, for small holes with lines and structure around them.",
   },
   // Refusals
