@@ -24,7 +24,7 @@ from inpaint.images import (
     read_mask,
     read_photo,
 )
-from inpaint.masks import HOLE_GREY
+from inpaint.masks import blanked
 from inpaint.serving.errors import ServiceError
 from inpaint.serving.process import Report, Work
 
@@ -93,9 +93,7 @@ def prepare(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str
     if mask.shape != photo.shape[:2]:
         raise ServiceError(422, "The mask has another size than the photo; open the photo again.")
     photo, mask = reduced(photo), reduced_mask(mask)
-    blanked = photo.copy()
-    blanked[mask] = HOLE_GREY
-    for name, pixels in ((TRUTH, photo), (SMALL_MASK, mask), (BLANKED, blanked)):
+    for name, pixels in ((TRUTH, photo), (SMALL_MASK, mask), (BLANKED, blanked(photo, mask))):
         (folder / name).write_bytes(png(pixels))
     return {}
 
