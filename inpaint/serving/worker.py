@@ -248,6 +248,8 @@ class _Process:
         self.ready, self.jobs = threading.Event(), 0
         self._number = 0
         self._pong = threading.Event()
+        # One thread at a time waits for it: of two, the one that comes too late takes it for alive.
+        self._reaping = threading.Lock()
         self._send_lock = threading.Lock()
         self._messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="inpaint-worker-listener", daemon=True).start()
@@ -258,7 +260,8 @@ class _Process:
 
     @property
     def alive(self) -> bool:
-        return self._process.is_alive()
+        with self._reaping:
+            return self._process.is_alive()
 
     @property
     def exit_code(self) -> int | None:
@@ -289,8 +292,9 @@ class _Process:
 
     def kill(self) -> None:
         """End it and wait until it is gone."""
-        self._process.kill()
-        self._process.join()
+        with self._reaping:
+            self._process.kill()
+            self._process.join()
 
     def _listen(self) -> None:
         try:
@@ -304,8 +308,7 @@ class _Process:
                     self._messages.put(message)
         except (EOFError, OSError, ValueError, TypeError, LookupError):
             self.ready.clear()
-            self._process.kill()
-            self._process.join()
+            self.kill()
             self._messages.put({"kind": "gone"})
 
 

@@ -141,7 +141,7 @@ def test_a_process_that_has_grown_or_done_enough_is_replaced(folder: Path) -> No
 def test_what_cannot_be_prepared_fails_every_piece_of_work(folder: Path) -> None:
     worker = Worker("serving_fakes:broken", {})
     try:
-        for _ in range(2):
+        for _ in range(8):  # each time in a new process: the one before is known to be gone
             with pytest.raises(ServiceError, match="no model here") as caught:
                 worker.run(folder, {"seed": 0}, seconds=20)
             assert caught.value.status_code == 503
