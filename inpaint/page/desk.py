@@ -18,14 +18,13 @@ from inpaint.images import (
     LOSSY_FORMATS,
     SUFFIXES,
     ImageError,
-    LimitError,
     Photo,
     encode_photo,
     read_mask,
     read_photo,
 )
 from inpaint.masks import blanked
-from inpaint.serving.errors import ServiceError
+from inpaint.serving.errors import ServiceError, unreadable
 from inpaint.serving.process import Report, Work
 
 PHOTO, MASK, FILL, RESULT = "photo", "mask", "fill", "result"
@@ -89,7 +88,7 @@ def prepare(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str
     minutes.
     """
     photo = _read(folder / PHOTO, "photo", max_pixels).pixels
-    mask = _checked(lambda: read_mask((folder / MASK).read_bytes(), max_pixels=max_pixels), "mask")
+    mask = _read_mask(folder / MASK, max_pixels)
     if mask.shape != photo.shape[:2]:
         raise ServiceError(422, "The mask has another size than the photo; open the photo again.")
     photo, mask = reduced(photo), reduced_mask(mask)
@@ -107,7 +106,7 @@ def compare(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str
     from inpaint import evaluation
 
     photo = _read(folder / TRUTH, "photo", max_pixels).pixels
-    mask = _checked(lambda: read_mask((folder / SMALL_MASK).read_bytes(), max_pixels=max_pixels), "mask")
+    mask = _read_mask(folder / SMALL_MASK, max_pixels)
     fill = _read(folder / FILL, "picture", max_pixels).pixels
     methods: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {order["title"]: lambda *_: fill}
     methods |= {name.capitalize(): evaluation.METHODS[name] for name in BASELINES}
@@ -162,7 +161,7 @@ def select(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str,
     from inpaint.masks.selection import fit_to_object
 
     photo = _read(folder / PHOTO, "photo", max_pixels).pixels
-    mask = _checked(lambda: read_mask((folder / MASK).read_bytes(), max_pixels=max_pixels), "mask")
+    mask = _read_mask(folder / MASK, max_pixels)
     if mask.shape != photo.shape[:2]:
         raise ServiceError(422, "The mask has another size than the photo; open the photo again.")
     if not mask.any():
@@ -188,9 +187,12 @@ def _read(path: Path, what: str, max_pixels: int) -> Photo:
     return _checked(lambda: read_photo(path.read_bytes(), max_pixels=max_pixels), what)
 
 
+def _read_mask(path: Path, max_pixels: int) -> np.ndarray:
+    return _checked(lambda: read_mask(path.read_bytes(), max_pixels=max_pixels), "mask")
+
+
 def _checked(read: Callable[[], Any], what: str) -> Any:
     try:
         return read()
     except ImageError as error:
-        status = 413 if isinstance(error, LimitError) else 415
-        raise ServiceError(status, f"The {what} cannot be read: {error.reason}.") from error
+        raise unreadable(error, what) from error

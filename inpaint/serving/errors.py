@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 
+from inpaint.images import ImageError, LimitError
+
 
 class ServiceError(HTTPException):
     """A request or job that cannot be done.
@@ -33,3 +35,9 @@ class CancelledError(ServiceError):
 
     def __init__(self) -> None:
         super().__init__(410, "The job was cancelled; send the photo again to have it filled.")
+
+
+def unreadable(error: ImageError, what: str) -> ServiceError:
+    """Return the error for a file that cannot be read: status 413 where it is too large, else 415."""
+    status = 413 if isinstance(error, LimitError) else 415
+    return ServiceError(status, f"The {what} cannot be read: {error.reason}.")

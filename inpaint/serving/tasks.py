@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from inpaint.images import ImageError, LimitError, Photo, check_can_hold, encode_photo, losses, read_photo
+from inpaint.images import ImageError, Photo, check_can_hold, encode_photo, losses, read_photo
 from inpaint.masks.checks import CheckedMask, check_mask
 
-from .errors import ServiceError
+from .errors import ServiceError, unreadable
 from .process import Report, Work
 from .runs import decode_runs
 
@@ -100,7 +100,7 @@ def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tupl
     try:
         photo = read_photo((folder / PHOTO).read_bytes(), max_pixels=max_pixels)
     except ImageError as error:
-        raise _unreadable(error, "photo") from error
+        raise unreadable(error, "photo") from error
     height, width = photo.pixels.shape[:2]
     if order["runs"]:
         white = decode_runs((folder / RUNS).read_text("ascii", errors="replace"), height, width)
@@ -109,7 +109,7 @@ def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tupl
         try:
             picture = read_photo((folder / MASK).read_bytes(), max_pixels=max_pixels, pixels_only=True)
         except ImageError as error:
-            raise _unreadable(error, "mask") from error
+            raise unreadable(error, "mask") from error
     rows, columns = picture.pixels.shape[:2]
     if (rows, columns) != (height, width):
         raise ServiceError(
@@ -126,8 +126,3 @@ def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tupl
     except ImageError as error:
         raise ServiceError(422, f"The result cannot be written: {error}.") from error
     return photo, checked
-
-
-def _unreadable(error: ImageError, what: str) -> ServiceError:
-    status = 413 if isinstance(error, LimitError) else 415
-    return ServiceError(status, f"The {what} cannot be read: {error.reason}.")
