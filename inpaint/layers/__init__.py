@@ -4,7 +4,7 @@ from .directional import LINE_FEATURES, LINES, directional_candidates
 from .norm import ChannelNorm
 from .partial_conv import Hole, PartialConv2d
 from .push_pull import coarsest_fill, halved, known_averages, push_pull, raised
-from .upsample import UPSAMPLERS, CarafeUpsample, Upsampler, build_upsampler
+from .upsamplers import UPSAMPLERS, CarafeUpsample, Upsampler, build_upsampler
 
 __all__ = [
     "LINES",

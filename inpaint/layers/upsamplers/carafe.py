@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import carafe_fused
-from ..ops.memory_format import memory_format_of
-from .partial_conv import Hole, PartialConv2d, renormalize, scale_by_valid
+from ...ops import carafe_fused
+from ...ops.memory_format import memory_format_of
+from ..partial_conv import Hole, PartialConv2d, renormalize, scale_by_valid
 
 
 def _repeat(x: Tensor, scale: int) -> Tensor:

@@ -9,7 +9,7 @@ from partial_conv_oracle import Array, array, soft, window_sums
 from torch import Tensor, nn
 
 from inpaint.layers import UPSAMPLERS, CarafeUpsample, Hole, Upsampler, build_upsampler
-from inpaint.layers.upsample import DySampleUpsample
+from inpaint.layers.upsamplers import DySampleUpsample
 
 NAMES = ["carafe", "carafe_sigmoid", "carafe_sigmoid_normalized"]
 NAMES += ["nearest", "bilinear", "nearest_conv", "bilinear_conv", "deconv", "pixel_shuffle", "dysample"]
