@@ -32,9 +32,14 @@ def build_training_network(settings: TrainSettings, is_main: bool = True) -> Net
     Raises:
         ValueError: it cannot be built, or the weights do not fit.
     """
-    config = {**CONFIGS[settings.network], **settings.network_config}
-    if settings.upsampler is not None:
-        config["upsampler"] = settings.upsampler
+    flags = {
+        "upsampler": settings.upsampler,
+        "up_kernel": settings.up_kernel,
+        "encoder_kernel": settings.encoder_kernel,
+        "groups": settings.up_groups,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    config = {**CONFIGS[settings.network], **settings.network_config, **given}
     try:
         network = build_network(config)
     except (TypeError, IndexError, RuntimeError) as error:

@@ -61,6 +61,23 @@ class TrainSettings:
         default=None,
         metadata=_about(f"the decoder's upsampler, instead of the network's own: {', '.join(UPSAMPLERS)}"),
     )
+    up_kernel: int | None = field(
+        default=None, metadata=_about("side of the reassembly kernels: of carafe*, 5 where it is not given")
+    )
+    encoder_kernel: int | None = field(
+        default=None,
+        metadata=_about(
+            "side of the convolutions that predict kernels, offsets or weights: of carafe*, gum and "
+            "spatial_attention, 3 where it is not given"
+        ),
+    )
+    up_groups: int | None = field(
+        default=None,
+        metadata=_about(
+            "groups of channels with kernels or offsets of their own: of carafe*, 1 where it is not given, "
+            "and dysample, 4"
+        ),
+    )
     network_config: dict[str, Any] = field(
         default_factory=dict, metadata=_about("JSON that overrides the network's configuration")
     )

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...ops import carafe_fused
+from ...ops import NORMALIZERS, carafe_fused
 from .base import Upsampler
+from .checks import MAX_UP_KERNEL, check_groups, check_kernel, check_whole, check_word
 
 
 class CarafeUpsample(Upsampler):
@@ -23,19 +24,27 @@ class CarafeUpsample(Upsampler):
         channels: of the features.
         scale: σ.
         compressed_channels: C_m, of the features that kernels are predicted from.
-        encoder_kernel: of the convolution that predicts them.
-        up_kernel: k_up, of the reassembly.
+        encoder_kernel: of the convolution that predicts them; odd.
+        up_kernel: k_up, of the reassembly; odd.
         groups: of channels with kernels of their own; divides `channels`.
         normalizer: as for `inpaint.ops.carafe_fused`.
 
+    Raises:
+        ValueError: a setting that the operator cannot have; the message says which to take.
+
     >>> upsample = CarafeUpsample(channels=32)
     >>> features, valid = torch.randn(1, 32, 8, 8), torch.ones(1, 1, 8, 8)
-    >>> result, none = upsample(features)
-    >>> result.shape
+    >>> upsample(features).shape
     torch.Size([1, 32, 16, 16])
     >>> result, known = upsample(features, valid)
     >>> known.shape
     torch.Size([1, 1, 16, 16])
+
+    In a pyramid, of the size of the finer level:
+
+    >>> lateral = torch.randn(1, 32, 15, 16)
+    >>> (lateral + upsample(features, size=lateral.shape[-2:])).shape
+    torch.Size([1, 32, 15, 16])
     """
 
     def __init__(
@@ -48,12 +57,13 @@ class CarafeUpsample(Upsampler):
         groups: int = 1,
         normalizer: str = "softmax",
     ) -> None:
-        super().__init__()
-        self.channels = channels
-        self.scale = scale
-        self.up_kernel = up_kernel
-        self.groups = groups
-        self.normalizer = normalizer
+        super().__init__(channels, scale)
+        owner = type(self).__name__
+        check_whole(owner, "compressed_channels", compressed_channels)
+        check_kernel(owner, "encoder_kernel", encoder_kernel)
+        self.up_kernel = check_kernel(owner, "up_kernel", up_kernel, MAX_UP_KERNEL)
+        self.groups = check_groups(owner, "groups", groups, channels)
+        self.normalizer = check_word(owner, "normalizer", normalizer, NORMALIZERS)
         self.channel_compressor = nn.Conv2d(channels, compressed_channels, 1)
         self.content_encoder = nn.Conv2d(
             compressed_channels, groups * up_kernel**2 * scale**2, encoder_kernel, padding=encoder_kernel // 2
@@ -75,11 +85,14 @@ class CarafeUpsample(Upsampler):
     def begin_as_bilinear(self, flat: float = 0.1) -> None:
         """Give the content encoder biases whose softmax is bilinear interpolation, mixed with a flat kernel.
 
-        Training then starts from a sensible upsampler; flat kernels blur.
+        Training then starts from a sensible upsampler; flat kernels blur. With `up_kernel` 1 nothing changes:
+        the softmax of one tap is 1, which is nearest-neighbour upsampling.
 
         Args:
             flat: the share of the flat kernel. With 0 the other taps would have no weight, and no gradient.
         """
+        if self.up_kernel == 1:
+            return
         line = torch.zeros(self.scale, self.up_kernel)
         for place in range(self.scale):
             offset = (place + 0.5) / self.scale - 0.5  # of the output pixel's centre, in source pixels

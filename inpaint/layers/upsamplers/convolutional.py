@@ -17,7 +17,7 @@ class _InterpolateConv(Upsampler):
     interpolation: type[Upsampler]
 
     def __init__(self, channels: int, scale: int = 2) -> None:
-        super().__init__()
+        super().__init__(channels, scale)
         self.interpolate = self.interpolation(channels, scale)
         self.conv = PartialConv2d(channels, channels, 3, padding=1)
 
@@ -46,8 +46,7 @@ class DeconvUpsample(Upsampler):
     """Transposed (partial) convolution of kernel 2σ, stride σ; every output pixel sees 2×2 source pixels."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
-        super().__init__()
-        self.scale = scale
+        super().__init__(channels, scale)
         self.conv = nn.ConvTranspose2d(channels, channels, 2 * scale, scale)
         # He's bound with the 2×2 source pixels that an output pixel sees; PyTorch counts all (2σ)² taps.
         nn.init.normal_(self.conv.weight, std=(2 / (1 + 0.2**2) / (4 * channels)) ** 0.5)
@@ -82,8 +81,7 @@ class PixelShuffleUpsample(Upsampler):
     """A 3×3 (partial) convolution to σ² times the channels, then pixel shuffle."""
 
     def __init__(self, channels: int, scale: int = 2) -> None:
-        super().__init__()
-        self.scale = scale
+        super().__init__(channels, scale)
         self.conv = PartialConv2d(channels, channels * scale**2, 3, padding=1)
 
     def upsample(self, features: Tensor) -> Tensor:

@@ -17,10 +17,6 @@ def repeated(x: Tensor, scale: int) -> Tensor:
 class NearestUpsample(Upsampler):
     """Repeats every pixel; valid alike."""
 
-    def __init__(self, channels: int, scale: int = 2) -> None:
-        super().__init__()
-        self.scale = scale
-
     def upsample(self, features: Tensor) -> Tensor:
         """Upsample features that are all known."""
         return repeated(features, self.scale)
@@ -32,10 +28,6 @@ class NearestUpsample(Upsampler):
 
 class BilinearUpsample(Upsampler):
     """Bilinear interpolation; with valid the masked formula y = Σ w·v·x / Σ w·v, v' = Σ w·v."""
-
-    def __init__(self, channels: int, scale: int = 2) -> None:
-        super().__init__()
-        self.scale = scale
 
     def upsample(self, features: Tensor) -> Tensor:
         """Upsample features that are all known; corners not aligned."""

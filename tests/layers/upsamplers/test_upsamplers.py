@@ -12,7 +12,8 @@ from inpaint.layers import UPSAMPLERS, CarafeUpsample, Hole, Upsampler, build_up
 from inpaint.layers.upsamplers import DySampleUpsample
 
 NAMES = ["carafe", "carafe_sigmoid", "carafe_sigmoid_normalized"]
-NAMES += ["nearest", "bilinear", "nearest_conv", "bilinear_conv", "deconv", "pixel_shuffle", "dysample"]
+NAMES += ["nearest", "bilinear", "nearest_conv", "bilinear_conv", "deconv", "pixel_shuffle"]
+NAMES += ["gum", "spatial_attention", "dysample"]
 names = pytest.mark.parametrize("name", NAMES)
 scales = pytest.mark.parametrize("scale", [1, 2, 3, 4])
 VALIDS = ["binary", "soft", "all", "none"]
@@ -23,7 +24,9 @@ def upsampler(name: str, channels: int = 3, scale: int = 2) -> Upsampler:
     """Far from its initial weights, so that each of them counts."""
     layer = build_upsampler(name, channels, scale)
     for parameter in layer.parameters():
-        nn.init.normal_(parameter, std=0.3)
+        # Through GUM's five convolutions, weights of 0.3 would move every point far out of the picture.
+        fan_in = parameter[0].numel() if name == "gum" else 1
+        nn.init.normal_(parameter, std=min(0.3, fan_in**-0.5))
     return layer
 
 
@@ -51,10 +54,9 @@ def test_shapes_and_types(name: str, scale: int, height: int, width: int) -> Non
     layer = upsampler(name, 4, scale)
     x, valid = torch.randn(2, 4, height, width), known("soft", 2, height, width)
     plain = layer(x)
-    assert isinstance(plain, tuple) and plain[1] is None
-    assert plain[0].shape == (2, 4, height * scale, width * scale)
+    assert isinstance(plain, Tensor) and plain.shape == (2, 4, height * scale, width * scale)
     output, left = layer(x, valid)
-    assert output.shape == plain[0].shape and output.dtype == torch.float32
+    assert output.shape == plain.shape and output.dtype == torch.float32
     assert left.shape == (2, 1, height * scale, width * scale) and left.dtype == torch.float32
     assert (left >= 0).all() and (left <= 1).all()
 
@@ -66,7 +68,7 @@ def test_all_valid_equals_the_plain_form_away_from_the_border(name: str, scale: 
     x = torch.randn(1, 3, 9, 11)
     output, left = layer(x, torch.ones(1, 1, 9, 11))
     inside = (..., slice(3 * scale, -3 * scale), slice(3 * scale, -3 * scale))
-    torch.testing.assert_close(output[inside], layer(x)[0][inside], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(output[inside], layer(x)[inside], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(left[inside], torch.ones_like(left[inside]))
 
 
@@ -116,12 +118,12 @@ def test_channels_last_is_kept_and_changes_nothing(name: str, scale: int) -> Non
     layer, valid = upsampler(name, 4, scale), known("soft", 2, 5, 7)
     x = torch.randn(2, 4, 5, 7)
     wanted, wanted_left = layer(x, valid)
-    plain = layer(x)[0]
+    plain = layer(x)
     layer, x = (t.to(memory_format=torch.channels_last) for t in (layer, x))
     output, left = layer(x, valid)
     torch.testing.assert_close(output, wanted, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(left, wanted_left)
-    torch.testing.assert_close(layer(x)[0], plain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer(x), plain, rtol=1e-4, atol=1e-4)
     assert output.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -136,7 +138,7 @@ def test_autocast_keeps_valid_in_float32(name: str) -> None:
     scale = wanted.detach().abs().max().item()
     torch.testing.assert_close(output.float(), wanted, rtol=0.05, atol=0.05 * scale)
     # Where what is learned decides on valid, it has bfloat16's digits; elsewhere it is exact.
-    learned = name.startswith("carafe") or name == "dysample"
+    learned = name.startswith("carafe") or name in ("dysample", "gum")
     torch.testing.assert_close(left, wanted_left, rtol=0, atol=0.05 if learned else 0)
 
 
@@ -144,16 +146,16 @@ def test_autocast_keeps_valid_in_float32(name: str) -> None:
 def test_every_weight_gets_a_gradient(name: str) -> None:
     layer = upsampler(name, 4)
     x, valid = torch.randn(2, 4, 6, 6), known("binary", 2, 6, 6)
-    for arguments in ((x,), (x, valid)):
+    for forward in (layer, lambda x: layer(x, valid)[0]):
         layer.zero_grad()
-        (layer(*arguments)[0].square().sum() + 0 * x.sum().requires_grad_()).backward()
+        (forward(x).square().sum() + 0 * x.sum().requires_grad_()).backward()
         assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
 
 
 @pytest.mark.parametrize("name", UPSAMPLERS)
 def test_the_first_weights_keep_the_features_magnitude(name: str) -> None:
     layer = build_upsampler(name, 32)
-    output = layer(torch.randn(1, 32, 24, 24))[0]
+    output = layer(torch.randn(1, 32, 24, 24))
     assert 0.1 < output.std().item() < 3
 
 
@@ -309,7 +311,7 @@ def test_mmcvs_weights_load_unchanged() -> None:
     assert {k: v.shape for k, v in layer.state_dict().items()} == {k: v.shape for k, v in weights.items()}
     layer.load_state_dict(weights, strict=True)
     x = torch.randn(2, 6, 5, 7)
-    output = layer(x)[0]
+    output = layer(x)
     torch.testing.assert_close(
         output.double(), torch.from_numpy(carafe_pack(x, weights)), rtol=1e-5, atol=1e-5
     )
@@ -352,7 +354,7 @@ def test_carafe_starts_as_an_even_blur() -> None:
     """Logits near 0 make every kernel a mean of 25."""
     x = torch.randn(1, 16, 9, 9)
     mean = F.interpolate(F.avg_pool2d(x, 5, stride=1, padding=2), scale_factor=2.0)
-    torch.testing.assert_close(CarafeUpsample(16)(x)[0], mean, rtol=0, atol=0.05)
+    torch.testing.assert_close(CarafeUpsample(16)(x), mean, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("normalizer", ["sigmoid", "sigmoid_normalized"])
@@ -405,7 +407,7 @@ def test_dysample_equals_its_definition(scale: int, kind: str | None) -> None:
     assert isinstance(layer, DySampleUpsample) and layer.groups == 4
     nn.init.normal_(layer.offset.weight)
     valid = None if kind is None else known(kind, 2, 5, 6)
-    output, left = layer(x, valid)
+    output, left = (layer(x), None) if valid is None else layer(x, valid)
     seen = x if valid is None else torch.where(valid > 0, x, 0)
     offsets = F.conv2d(seen, layer.offset.weight, layer.offset.bias)
     for i in range(2):
@@ -424,4 +426,4 @@ def test_dysample_without_offsets_is_bilinear() -> None:
     layer, x = build_upsampler("dysample", 6), torch.randn(1, 6, 5, 7)
     assert isinstance(layer, DySampleUpsample) and layer.groups == 2
     nn.init.zeros_(layer.offset.weight)
-    torch.testing.assert_close(layer(x)[0], build_upsampler("bilinear", 6)(x)[0])
+    torch.testing.assert_close(layer(x), build_upsampler("bilinear", 6)(x))
