@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from inpaint.backbones import FeatureBackbone, build_backbone
-from inpaint.networks import CONFIGS, Network, build_network
+from inpaint.networks import Network, build_network
 from inpaint.training.settings import TrainSettings
 from inpaint.weights import WeightsError, load_weights
 
@@ -32,14 +32,7 @@ def build_training_network(settings: TrainSettings, is_main: bool = True) -> Net
     Raises:
         ValueError: it cannot be built, or the weights do not fit.
     """
-    flags = {
-        "upsampler": settings.upsampler,
-        "up_kernel": settings.up_kernel,
-        "encoder_kernel": settings.encoder_kernel,
-        "groups": settings.up_groups,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
-    config = {**CONFIGS[settings.network], **settings.network_config, **given}
+    config = settings.built_config()
     try:
         network = build_network(config)
     except (TypeError, IndexError, RuntimeError) as error:
