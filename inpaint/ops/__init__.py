@@ -1,4 +1,4 @@
-"""The operators: CARAFE (`carafe`, `carafe_fused`, `carafe_downsample`), and the passes around a network's convolutions.
+"""The operators: CARAFE (`carafe`, `carafe_fused`, `carafe_downsample`), and the passes around convolutions.
 
 Nothing is compiled by the import: see `inpaint.ops.library`.
 """

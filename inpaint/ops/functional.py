@@ -130,9 +130,9 @@ def carafe_downsample(
 
         y[o] = Σₖ w[o, k]·x[stride·o + k].
 
-    Given valid it is the masked reassembly with the W, s, y and v' of `carafe_fused`. Pixels outside the image
-    are zero features in the plain form, unknown in the masked one, and what features hold where valid is 0
-    reaches neither results nor gradients.
+    Given valid it is the masked reassembly with the W, s, y and v' of `carafe_fused`. Pixels outside the
+    image are zero features in the plain form, unknown in the masked one, and what features hold where valid
+    is 0 reaches neither results nor gradients.
 
     Args:
         features: [N, C, H, W]; float32, float64, bfloat16 or float16; any strides.
@@ -201,9 +201,7 @@ def runs_compiled(device_type: str) -> bool:
     return library.has_kernels(device_type)
 
 
-def _check(
-    op: str, features: Tensor, kernel_size: int, groups: int, factor_name: str, factor: int
-) -> None:
+def _check(op: str, features: Tensor, kernel_size: int, groups: int, factor_name: str, factor: int) -> None:
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"{op}: kernel_size must be odd and at least 1, got {kernel_size}")
     if factor < 1:

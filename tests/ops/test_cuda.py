@@ -35,7 +35,8 @@ import torch
 from inpaint.ops import library
 assert library.load()
 has = torch._C._dispatch_has_kernel_for_dispatch_key
-fused = [f"{{name}}{{form}}" for name in ("carafe_fused", "carafe_down") for form in ("", ".masked", "_backward")]
+forms = ("", ".masked", "_backward")
+fused = [name + form for name in ("carafe_fused", "carafe_down") for form in forms]
 names = ("carafe", "carafe_backward", *fused)
 assert not any(has(f"inpaint::{{name}}", "CUDA") for name in names)
 torch.ops.load_library({str(path)!r})
