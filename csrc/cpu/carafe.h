@@ -54,6 +54,10 @@ struct Tiles {
   }
 };
 
+// How many times larger a tile is each way. In NCHW a run of a plane then gives as many centres as with a
+// stride of 1, and neighbouring windows are packed together.
+inline int64_t tile_enlargement(const Geometry& g, bool planes) { return planes && g.stride > 1 ? 2 : 1; }
+
 // Blocks of at most `largest_vectors` vectors: f(first channel, channels, vectors).
 template <class A, class F>
 void for_each_block(int64_t channels, int64_t largest_vectors, const F& f) {

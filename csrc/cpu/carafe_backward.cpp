@@ -246,7 +246,8 @@ void backward(
   const Normalizer normalizer = call.normalizer;
   const View* valid = call.valid;
   const bool planes = grad.c != 1; // as in forward
-  const Tiles tiles(g, kBackwardRows, planes ? 2 * kBackwardColumns : kBackwardColumns);
+  const int64_t larger = tile_enlargement(g, planes);
+  const Tiles tiles(g, larger * kBackwardRows, larger * (planes ? 2 * kBackwardColumns : kBackwardColumns));
   const int64_t per_pixel = padded_weights<A>(g), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
     std::vector<A> weights, own_weights, raw, gradients, near_known, known, packed, packed_grad, sums;

@@ -82,7 +82,8 @@ void forward(const Reassembly& call, const View& output, const View* output_vali
   const Normalizer normalizer = call.normalizer;
   const View* valid = call.valid;
   const bool planes = output.c != 1; // NCHW: few planes at a time, long runs in each
-  const Tiles tiles(g, kTile, planes ? 4 * kTile : kTile);
+  const int64_t size = kTile * tile_enlargement(g, planes);
+  const Tiles tiles(g, size, planes ? 4 * size : size);
   const int64_t subs = g.subpixels(), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
     std::vector<A> weights, known, packed, shares, rows;

@@ -1,8 +1,9 @@
 """CARAFE by nested loops in float64, written from its definition alone: every implementation is held to it.
 
 Output pixel o reads the k×k window around source pixel ⌊o/σ⌋, taps row-major; when downsampling, around
-source pixel stride·o. Number (group, tap) of output pixel o is channel group·k² + tap of the kernels at o, or,
-for logits, channel (group·k² + tap)·σ² + sub-pixel at the source pixel. Derivatives follow the quotient and chain rules term by term.
+source pixel stride·o. Number (group, tap) of output pixel o is channel group·k² + tap of the kernels at o.
+Of logits it is channel (group·k² + tap)·σ² + sub-pixel at the source pixel. Derivatives follow the quotient
+and chain rules term by term.
 """
 
 from __future__ import annotations
