@@ -104,7 +104,7 @@ def counted(work: Callable[[], object]) -> int:
 
 
 def upsampler_rows(channels: int) -> list[list[str]]:
-    """Return a row for each upsampler: FLOPs for a location, counted, by formula and in the paper; parameters."""
+    """Return a row for each upsampler: its FLOPs for a location and its parameters, and the paper's."""
     rows = []
     features = torch.zeros(1, channels, 6, 5)
     for name in UPSAMPLERS:
