@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint.compat.scripting import NotScriptable
+from inpaint.layers.scripting import NotScriptable
 from inpaint.layers.upsamplers.checks import MAX_UP_KERNEL, check_groups, check_kernel, check_whole
 from inpaint.ops import carafe as _carafe
 from inpaint.ops import carafe_fused

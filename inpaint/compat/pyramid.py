@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
-from inpaint.compat.scripting import NotScriptable
 from inpaint.layers import CarafeUpsample
+from inpaint.layers.scripting import NotScriptable
 
 SCALE = 2  # between the levels of a pyramid
 

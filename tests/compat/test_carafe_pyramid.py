@@ -174,9 +174,10 @@ def test_export_keeps_the_operator() -> None:
     [
         (lambda: nn.Sequential(nn.ReLU(), pyramid()), "CarafeFeaturePyramid"),
         (lambda: CARAFEPack(8, 2), "CARAFEPack"),
+        (lambda: mask_head(), "CarafeUpsample"),
         (lambda: CARAFE(5, 1, 2), "CARAFE"),
     ],
-    ids=["pyramid", "pack", "carafe"],
+    ids=["pyramid", "pack", "mask head", "carafe"],
 )
 def test_torchscript_is_refused_with_what_to_take(make: object, name: str) -> None:
     with pytest.raises(
