@@ -16,16 +16,8 @@ pytestmark = pytest.mark.browser
 RESTORED = "Your photo and strokes were restored."
 
 
-def keep(visitor: Visitor) -> None:
-    """Wait until the work is kept, which takes place a moment after each change."""
-    visitor.run(
-        "const kept = new Promise((done) => canvas.addEventListener('draft', done, {once: true}));"
-        "canvas.emit('change', {reason: 'test'}); await kept"
-    )
-
-
 def reload(visitor: Visitor) -> None:
-    keep(visitor)
+    visitor.keep()
     visitor.reload()
     visitor.page.get_by_text(RESTORED).wait_for()
 
@@ -45,12 +37,12 @@ def test_two_tabs_keep_two_photos(visit: Callable[..., Visitor], tmp_path: Path)
     first = visit()
     first.open_pixels(noise(500, 400), tmp_path, "one.png")
     first.stroke((100, 100), (200, 100))
-    keep(first)
+    first.keep()
     second = Visitor(first.context, first.page.url)
     assert second.page.get_by_text(RESTORED).is_hidden()
     second.open_pixels(noise(300, 200), tmp_path, "two.png")
     second.stroke((50, 50), (90, 50))
-    keep(second)
+    second.keep()
     name = "return [canvas.name, canvas.photo.width]"
     for _ in range(2):
         reload(first)

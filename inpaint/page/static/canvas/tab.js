@@ -7,8 +7,9 @@ import { held, hold, whileFree } from "./holding.js";
 import { adopt, list, remove } from "./store.js";
 
 const KEY = "mask-canvas-draft";
-/** How long the page before a reload has to let its draft go, in milliseconds. */
-const RELOAD_MS = 1000;
+/** How long the page before has to let its draft go, in milliseconds: at a reload there is one, and it will. */
+const RELOAD_MS = 15_000;
+const WAIT_MS = 1000;
 /** What the drafts of closed tabs may be. */
 const MOST_CLOSED = 4;
 const CLOSED_BYTES = 400 * 2 ** 20;
@@ -54,7 +55,8 @@ async function takeUp(/** @type {number} */ maxAgeDays) {
 
 async function begin(/** @type {number | null} */ maxAgeDays) {
   const before = remembered();
-  let id = before && (await hold(lockOf(before), RELOAD_MS)) ? before : null;
+  const wait = performance.getEntriesByType("navigation")[0]?.type === "reload" ? RELOAD_MS : WAIT_MS;
+  let id = before && (await hold(lockOf(before), wait)) ? before : null;
   if (!id && maxAgeDays !== null) id = await takeUp(maxAgeDays);
   if (!id) return another();
   remember(id);
