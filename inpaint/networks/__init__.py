@@ -5,7 +5,7 @@ their configurations, and `build_network` makes a network of one.
 """
 
 from .base import Network
-from .building import CONFIGS, build_network
+from .building import CONFIGS, NETWORKS, build_network
 from .discriminators import GlobalLocalDiscriminator, PatchDiscriminator
 from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
@@ -13,6 +13,7 @@ from .pyramid_unet import PyramidUNet, PyramidUNetConfig
 
 __all__ = [
     "CONFIGS",
+    "NETWORKS",
     "GlobalLocal",
     "GlobalLocalConfig",
     "GlobalLocalDiscriminator",
