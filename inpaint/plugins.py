@@ -91,11 +91,15 @@ class Registry:
         from inpaint.layers import UPSAMPLERS, Upsampler
 
         if isinstance(factory, type) and not issubclass(factory, Upsampler):
-            raise PluginError(f"upsampler {name}: {factory.__name__} is no subclass of inpaint.layers.Upsampler")
+            raise PluginError(
+                f"upsampler {name}: {factory.__name__} is no subclass of inpaint.layers.Upsampler"
+            )
         try:
             inspect.signature(factory).bind(1, 2)
         except TypeError as error:
-            raise PluginError(f"upsampler {name}: cannot be called with channels and scale ({error})") from error
+            raise PluginError(
+                f"upsampler {name}: cannot be called with channels and scale ({error})"
+            ) from error
         self._add("upsampler", name, lambda: UPSAMPLERS.update({name: factory}))
 
     def network(self, name: str, network: Callable[[Any], Network], config: type[Any]) -> None:
@@ -148,7 +152,9 @@ class Registry:
 
     def _add(self, kind: Kind, name: str, add: Callable[[], None]) -> None:
         if not (isinstance(name, str) and _NAMES[kind].fullmatch(name)):
-            raise PluginError(f"{kind} {name!r}: a name has small letters, digits and _, and begins with a letter")
+            raise PluginError(
+                f"{kind} {name!r}: a name has small letters, digits and _, and begins with a letter"
+            )
         if name in _known(kind) or (kind, name) in self._added:
             raise PluginError(f"{kind} {name}: there is one of this name already; take another name")
         self._added[kind, name] = add
@@ -210,9 +216,7 @@ folder or on PYTHONPATH
         _see_working_folder()
         top = word.partition(":")[0].partition(".")[0]
         if top not in sys.modules and importlib.util.find_spec(top) is None:
-            raise PluginError(
-                f"plug-in {word}: there is no module {top} in this folder or on PYTHONPATH"
-            )
+            raise PluginError(f"plug-in {word}: there is no module {top} in this folder or on PYTHONPATH")
 
 
 def load_installed(kind: Kind, name: str) -> None:
@@ -227,29 +231,21 @@ def load_installed(kind: Kind, name: str) -> None:
         load_plugins([name])
 
 
-def load_parts(config: Any, recorded: str = "") -> None:
-    """Load what is installed of the parts that a network's configuration names.
+def load_parts(config: Any, recorded: str = "", losses: Iterable[str] = ()) -> None:
+    """Load what is installed of the parts that a network's configuration names, and of loss terms.
 
     Args:
         config: as `inpaint.networks.build_network` takes it; may come from a file of unknown origin.
         recorded: what the file says of its plug-ins, see `describe_plugins`. It is only repeated.
+        losses: names of loss terms.
 
     Raises:
-        PluginError: an installed one cannot be loaded, or a part is not there that is recorded.
-    """
-    for kind, name in _parts(config):
-        load_installed(kind, name)
-    require_parts(_parts(config), recorded)
-
-
-def require_parts(parts: Iterable[tuple[Kind, str]], recorded: str) -> None:
-    """Check that parts are there, of those that a file has recorded a plug-in of.
-
-    Raises:
-        PluginError: one is not; the message says which plug-in it was of, and what to do.
+        PluginError: an installed one cannot be loaded, or a part is not there that the file has recorded a
+            plug-in of; the message says which, and what to do.
     """
     plugins = dict(_recorded(recorded))
-    for kind, name in parts:
+    for kind, name in _parts(config, losses):
+        load_installed(kind, name)
         if name in _known(kind) or (kind, name) not in plugins:
             continue
         plugin = plugins[kind, name]
@@ -268,10 +264,9 @@ def describe_plugins(config: Mapping[str, Any], losses: Iterable[str] = ()) -> s
     >>> describe_plugins({"network": "GlobalLocal", "upsampler": "deconv"})
     ''
     """
-    parts = [*_parts(config), *(("loss", name) for name in losses)]
     records = [
         {"adds": f"{kind} {name}", **dataclasses.asdict(_ADDED[kind, name])}
-        for kind, name in parts
+        for kind, name in _parts(config, losses)
         if (kind, name) in _ADDED
     ]
     return json.dumps(records) if records else ""
@@ -290,15 +285,13 @@ def _recorded(text: str) -> Iterator[tuple[tuple[Kind, str], Plugin]]:
         if all(isinstance(value, str) and len(value) <= _LONGEST for value in said):
             kind, _, name = said[0].partition(" ")
             if kind in _NAMES:
-                yield (kind, name), Plugin(*said[1:])  # type: ignore[misc]
+                yield (kind, name), Plugin(*said[1:])
 
 
-def _parts(config: Any) -> list[tuple[Kind, str]]:
-    """Return the network and the upsamplers that a configuration names: by the keys that end so."""
-    if not isinstance(config, Mapping):
-        return []
-    found: list[tuple[Kind, str]] = []
-    for key, value in config.items():
+def _parts(config: Any, losses: Iterable[str] = ()) -> list[tuple[Kind, str]]:
+    """Return the network and the upsamplers that a configuration names, by the keys' ends, and the losses."""
+    found: list[tuple[Kind, str]] = [("loss", name) for name in losses]
+    for key, value in config.items() if isinstance(config, Mapping) else ():
         if isinstance(value, str) and key == "network":
             found.append(("network", value))
         elif isinstance(value, str) and str(key).endswith("upsampler"):

@@ -1,8 +1,8 @@
 """Network weights as safetensors files, and where released models live.
 
 A weights file is self-contained: its metadata holds, as JSON under `config`, what
-`inpaint.networks.build_network` needs to rebuild the network, and under `plugins` which plug-ins its parts are
-of. Nothing is ever unpickled, and no code is imported by a name that a file gives.
+`inpaint.networks.build_network` needs to rebuild the network, and under `plugins` of which plug-ins its parts
+are. Nothing is ever unpickled, and no code is imported by a name that a file gives.
 """
 
 from __future__ import annotations
@@ -123,6 +123,10 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
             f"{path}: its metadata holds no config that this version understands ({error}); "
             "use a file written by save_weights, or a newer version of this package"
         ) from error
+    if left := sorted(dict(network.named_buffers()).keys() - network.state_dict().keys()):
+        raise WeightsError(
+            f"{path}: the network's buffer {left[0]} is not among its weights; make it persistent"
+        )
     _check_fit(path, network.state_dict(), tensors)
     if metadata.get("sha256", "") not in ("", tensors_digest(tensors, metadata["config"])):
         raise WeightsError(f"{path}: is damaged, its weights are not those that were written; get it again")

@@ -216,7 +216,7 @@ def test_every_training_command_names_a_preset(path: Path) -> None:
 
 
 def test_every_training_command_of_the_script_names_a_preset() -> None:
-    text = (ROOT / "train.py").read_text("utf-8").split('"""')[1].replace("\\\n", " ")
+    text = (ROOT / "inpaint/training/command.py").read_text("utf-8").split('"""')[1].replace("\\\n", " ")
     lines = [line.split() for line in text.splitlines() if line.startswith("    ")]
     examples = [words for words in lines if "train.py" in words]
     assert len(examples) >= 5

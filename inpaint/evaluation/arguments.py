@@ -28,19 +28,26 @@ exit code is 1 if a photo or a mask could not be read and was left out, 2 if the
 Ctrl-C.
 """
 
+from __future__ import annotations
+
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from inpaint.evaluation import METHODS
 from inpaint.evaluation.command import Settings, run
+from inpaint.evaluation.methods import METHODS
+from inpaint.plugins import add_plugin_flag
 from inpaint.terminal import ArgumentParser
 
 
-def parse_arguments(argv: list[str] | None) -> Settings:
-    """Read the command line."""
+def parse_arguments(argv: Sequence[str], prog: str = "evaluate.py") -> Settings:
+    """Read the command line; `prog` is what the command is called."""
+    text = str(__doc__)
     parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog=prog,
+        description=text if prog == "evaluate.py" else text.replace("python evaluate.py", prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--images", required=True, metavar="DIR|TAR", help="photos: a folder or a tar")
@@ -72,13 +79,10 @@ def parse_arguments(argv: list[str] | None) -> Settings:
     add("--export", type=Path, metavar="DIR", help="also write crops and masks, for other programs")
     add("--fill-suffix", default="", metavar="TEXT", help="_result where NAME=DIR holds STEM_result.png")
     add("--manifest", type=Path, metavar="FILE", help="of the export (default: in NAME=DIR or its parent)")
-    return Settings(**vars(parser.parse_args(argv)))
+    add_plugin_flag(parser)
+    return Settings(**vars(parser.parse_args(argv)), prog=prog)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command and return the exit code."""
-    return run(parse_arguments(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def main(argv: Sequence[str], prog: str = "evaluate.py") -> int:
+    """Run the command, `evaluate.py` or `inpaint evaluate`, and return the exit code."""
+    return run(parse_arguments(argv, prog))

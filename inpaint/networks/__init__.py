@@ -10,6 +10,7 @@ from .discriminators import GlobalLocalDiscriminator, PatchDiscriminator
 from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
 from .pyramid_unet import PyramidUNet, PyramidUNetConfig
+from .upsampling import UpsamplingConfig, level_upsampler
 
 __all__ = [
     "CONFIGS",
@@ -23,5 +24,7 @@ __all__ = [
     "PatchDiscriminator",
     "PyramidUNet",
     "PyramidUNetConfig",
+    "UpsamplingConfig",
     "build_network",
+    "level_upsampler",
 ]

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 r"""Train an inpainting network.
 
 The released model on a folder of photos, small pictures first, with validation and curves:
@@ -41,17 +40,27 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
+import re
+from collections.abc import Sequence
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from inpaint.plugins import PluginError, add_plugin_flag, load_installed, load_plugins
 from inpaint.terminal import ArgumentParser, Formatter
 from inpaint.training.flags import add_flags, settings_from_flags
 from inpaint.training.presets import PRESETS
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 done or stopped in order, 1 an error, 2 usage, 130 Ctrl-C."""
+def main(arguments: Sequence[str], prog: str = "train.py") -> int:
+    """Run the command and return the exit code.
+
+    Args:
+        arguments: the command line.
+        prog: what the command is called: `train.py` or `inpaint train`.
+
+    Returns:
+        0 done or stopped in order, 1 an error, 2 usage, 130 Ctrl-C.
+    """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument(
         "--preset",
@@ -59,11 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="the settings of a whole run, from inpaint/training/presets.py; flags override them",
     )
     parser = ArgumentParser(
-        description=__doc__,
+        prog=prog,
+        description=_description(prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         parents=[first],
     )
+    try:
+        _load_plugins_of(arguments)  # first, because their loss terms have flags
+    except PluginError as error:
+        parser.error(str(error))
     add_flags(parser, PRESETS.get(first.parse_known_args(arguments)[0].preset))
     namespace = parser.parse_args(arguments)
     try:
@@ -97,5 +111,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 130 if stop is Stop.INTERRUPTED else 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _load_plugins_of(arguments: Sequence[str]) -> None:
+    """Load the plug-ins that a command line names, and installed ones that have its loss terms."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    add_plugin_flag(early)
+    try:
+        load_plugins(early.parse_known_args(arguments)[0].plugin)
+    except argparse.ArgumentError:
+        return  # the whole parser says so, with the usage
+    for word in arguments:
+        if flag := re.match(r"--loss-([a-z0-9_-]+)", word):
+            load_installed("loss", flag[1].replace("-", "_"))
+
+
+def _description(prog: str) -> str:
+    """Return the text of `--help`, whose commands begin with what the program is called."""
+    text = str(__doc__)
+    if prog != "train.py":
+        text = text.replace("python train.py", prog).replace("train.py", "-m inpaint train")
+    return text
