@@ -118,7 +118,7 @@ def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tupl
             "photo's size.",
         )
     try:
-        checked = check_mask(picture)
+        checked = check_mask(picture, photo=photo.pixels)
     except ImageError as error:
         raise ServiceError(422, f"The mask cannot be used: {error.reason}.") from error
     try:
