@@ -156,23 +156,6 @@ def reduced_mask(mask: np.ndarray) -> np.ndarray:
     return small
 
 
-def select(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
-    """Find the object that a rough mask lies on, by its colours and edges."""
-    from inpaint.masks.selection import fit_to_object
-
-    photo = _read(folder / PHOTO, "photo", max_pixels).pixels
-    mask = _read_mask(folder / MASK, max_pixels)
-    if mask.shape != photo.shape[:2]:
-        raise ServiceError(422, "The mask has another size than the photo; open the photo again.")
-    if not mask.any():
-        raise ServiceError(422, "Nothing is painted; paint roughly over the object first.")
-    found = fit_to_object(photo, mask)
-    if found is None:
-        raise ServiceError(422, "Nothing stands out there by its colours; paint the object by hand.")
-    (folder / RESULT).write_bytes(png(found))
-    return {"media": "image/png", "suffix": ".png"}
-
-
 def png(pixels: np.ndarray) -> bytes:
     """Encode an array that Pillow knows as a PNG, quickly rather than small."""
     stream = io.BytesIO()
@@ -180,7 +163,7 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-_TASKS = {"show": show, "save": save, "select": select, "prepare": prepare, "compare": compare}
+_TASKS = {"show": show, "save": save, "prepare": prepare, "compare": compare}
 
 
 def _read(path: Path, what: str, max_pixels: int) -> Photo:

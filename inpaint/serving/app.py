@@ -23,11 +23,14 @@ from .limits import Limits
 from .metrics import Metrics
 from .middleware import Answers, BodyLimit, Guard
 from .models import Models
+from .selection_route import selection_routes
+from .side_work import SideWork
 from .storage import Storage
 from .worker import Worker
 
 FILLER = "inpaint.serving.tasks:filler"
 READER = "inpaint.serving.tasks:reader"
+SELECTOR = "inpaint.serving.selecting:selector"
 
 logger = logging.getLogger("inpaint.serving")
 
@@ -77,10 +80,14 @@ class Service:
             self.storage,
             self.metrics.job_ended,
         )
+        self.selecting = SideWork(
+            SELECTOR, {"max_pixels": limits.max_pixels}, "selection", limits, self.storage
+        )
 
     def close(self) -> None:
         """End everything and remove the folder."""
         self.queue.close()
+        self.selecting.close()
         self.storage.close()
 
 
@@ -121,6 +128,7 @@ def create_app(
     )
     app.state.service = given
     app.include_router(api_routes(given.queue, given.models, given.metrics))
+    app.include_router(selection_routes(given.queue, given.selecting))
     if mount is not None:
         mount(app)
     # The last one added sees a request first.

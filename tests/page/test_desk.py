@@ -124,37 +124,3 @@ def test_a_reduced_mask_covers_every_hole_pixel() -> None:
     large = np.asarray(Image.fromarray(small).resize((4097, 2731), Image.Resampling.NEAREST))
     assert large[mask].all()
     assert small.sum() <= mask.sum()
-
-
-def scene(side: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """A red disk on a green ground, both with noise, and the disk."""
-    rows, columns = np.mgrid[:side, :side]
-    disk = (rows - side // 2) ** 2 + (columns - side // 2) ** 2 < (side // 6) ** 2
-    pixels = np.where(disk[..., None], (190, 60, 50), (70, 130, 80))
-    pixels = pixels + np.random.default_rng(0).integers(-15, 16, pixels.shape)
-    return pixels.astype(np.uint8), disk
-
-
-@pytest.mark.parametrize("side", [300, 1400])
-def test_the_object_is_found_that_a_rough_mask_lies_on(tmp_path: Path, side: int) -> None:
-    pixels, disk = scene(side)
-    rough = np.zeros_like(disk)
-    rough[side // 2 - side // 12 : side // 2 + side // 12, side // 2 - side // 8 : side // 2 + side // 8] = (
-        True
-    )
-    put(tmp_path, photo=pixels, mask=rough)
-    do(tmp_path, "select")
-    found = np.asarray(Image.open(tmp_path / "result")).astype(bool)
-    assert found.shape == disk.shape
-    assert (found & disk).sum() / (found | disk).sum() > 0.9
-
-
-def test_what_no_object_can_be_found_for_is_refused(tmp_path: Path) -> None:
-    pixels, disk = scene()
-    for mask, words in (
-        (np.zeros_like(disk), "Nothing is painted"),
-        (disk[:-1], "another size"),
-    ):
-        put(tmp_path, photo=pixels, mask=mask)
-        with pytest.raises(ServiceError, match=words):
-            do(tmp_path, "select")
