@@ -185,13 +185,14 @@ _REASONS = {
     415: "The photo or mask cannot be read, or the body is no multipart form.",
     421: "The host name is none that this server goes by.",
     422: "A mask of another size, empty or full, nothing found under it, or a value that is out of range.",
-    429: "The queue is full, or the client has as many jobs as it may; see Retry-After.",
+    429: "The queue is full, the client has as many jobs as it may, or sent too many wrong tokens; see "
+    "Retry-After.",
     500: "The fill or selection crashed or failed.",
     503: "The server is starting, stopping or has too many connections.",
     504: "The fill or selection took longer than a job may.",
 }
 
-EVERYWHERE = (400, 401, 403, 408, 413, 421, 503)
+EVERYWHERE = (400, 401, 403, 408, 413, 421, 429, 503)
 """Statuses that any request can be answered with."""
 
 FILLING = (422, 500, 504)

@@ -22,7 +22,7 @@ ROUTES = {
     "/health": {"get": {200, 503}},
     "/metrics": {"get": {200}},
 }
-EVERYWHERE = {400, 401, 403, 421, 503}
+EVERYWHERE = {400, 401, 403, 421, 429, 503}
 
 
 @pytest.fixture(scope="module")
