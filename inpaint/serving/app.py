@@ -26,7 +26,7 @@ from .models import Models
 from .selection_route import selection_routes
 from .side_work import SideWork
 from .storage import Storage
-from .worker import Worker
+from .worker import Worker, memory_is_watched
 
 FILLER = "inpaint.serving.tasks:filler"
 READER = "inpaint.serving.tasks:reader"
@@ -114,6 +114,11 @@ def create_app(
         given.queue.start()
         if given.storage.swept:
             logger.info("removed the files of %d services that were killed", given.storage.swept)
+        if not memory_is_watched():
+            logger.warning(
+                "this system does not tell how much memory a process has, so --memory-megabytes and "
+                "--idle-megabytes are not watched; lower --max-megapixels where memory is short"
+            )
         yield
         given.close()
 

@@ -30,10 +30,18 @@ START_SECONDS = 300.0
 _RESTART_SECONDS = 5.0
 """Time from one start to the next of a process that ends without being asked."""
 
+PROCESSES = "/proc"
+"""Where the system tells the memory of its processes; macOS and Windows have nothing of the kind."""
+
 _POLL_SECONDS = 0.05
 _LONGEST_MESSAGE = 1 << 20
 
 logger = logging.getLogger("inpaint.serving")
+
+
+def memory_is_watched() -> bool:
+    """Return whether this system tells how much memory a process has: without that, no limit holds."""
+    return _resident_bytes(os.getpid()) > 0
 
 
 class Worker:
@@ -330,7 +338,7 @@ def _crash(what: str, exit_code: int | None) -> ServiceError:
 def _resident_bytes(pid: int) -> int:
     """Return a process's memory without what it shares with others; 0 where the system does not tell."""
     try:
-        words = Path(f"/proc/{pid}/statm").read_text("ascii").split()
+        words = Path(PROCESSES, str(pid), "statm").read_text("ascii").split()
         return (int(words[1]) - int(words[2])) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
