@@ -60,7 +60,7 @@ class Service:
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.limits, self.models, self.metrics = limits, models, Metrics()
-        self.storage = Storage(folder)
+        self.storage = Storage(folder, limits.upload_megabytes * 1e6)
         told = {
             "max_pixels": limits.max_pixels,
             "device": device,

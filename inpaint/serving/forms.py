@@ -17,6 +17,7 @@ from inpaint.masks import selection
 from . import tasks
 from .errors import ServiceError
 from .jobs import JobQueue
+from .limits import Limits
 from .models import Models
 from .records import Job
 from .runs import MOST_CHARACTERS
@@ -36,7 +37,7 @@ async def receive_job(request: Request, queue: JobQueue, models: Models, client:
         ServiceError: there is no place in the queue, or the form, photo or mask cannot be used.
     """
     check_type(request)
-    with queue.slot(client) as slot:
+    with queue.slot(client, upload_bytes(request, queue.limits)) as slot:
         order = await _receive(request, slot.folder, lambda form: _read_order(form, models))
         return await queue.submit_async(slot, order)
 
@@ -48,6 +49,12 @@ async def receive_selection(request: Request, folder: Path) -> Order:
         ServiceError: the form cannot be used.
     """
     return await _receive(request, folder, _read_selection)
+
+
+def upload_bytes(request: Request, limits: Limits) -> int:
+    """Return the bytes that a request is going to bring, at most."""
+    length = request.headers.get("content-length", "")
+    return min(int(length), limits.max_bytes) if length.isdigit() else limits.max_bytes
 
 
 def check_type(request: Request) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from .errors import ServiceError
-from .forms import check_type, receive_selection
+from .forms import check_type, receive_selection, upload_bytes
 from .jobs import JobQueue
 from .middleware import client_of
 from .schemas import SELECTION_FORM, SELECTION_MASK, problems
@@ -37,7 +37,8 @@ def selection_routes(queue: JobQueue, selecting: SideWork) -> APIRouter:
             raise ServiceError(
                 503, "The server is being stopped; try again in a minute.", {"Retry-After": "60"}
             )
-        with selecting.place(client_of(request.scope)) as folder:
+        size = upload_bytes(request, queue.limits)
+        with selecting.place(client_of(request.scope), size) as folder:
             order = await receive_selection(request, folder)
             gone = threading.Event()
             watch = asyncio.create_task(_note_when_gone(request, gone))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -55,11 +54,15 @@ class SideWork:
         self._clients: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def place(self, client: str) -> Iterator[Path]:
+    def place(self, client: str, upload_bytes: int = 0) -> Iterator[Path]:
         """Hold a place for a client; yields an empty folder, which is removed afterwards.
 
+        Args:
+            client: who sends something.
+            upload_bytes: what is going to be received, at most.
+
         Raises:
-            BusyError: all places are taken, or the client has as many as it may.
+            BusyError: all places are taken, the client has as many as it may, or there is no room.
         """
         with self._lock:
             if self._clients[client] >= MOST_OF_CLIENT or self._clients.total() >= MOST_WAITING:
@@ -68,11 +71,11 @@ class SideWork:
                 )
             self._clients[client] += 1
         try:
-            folder = self._storage.new_folder()
+            folder = self._storage.new_folder(upload_bytes)
             try:
                 yield folder
             finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._storage.remove(folder)
         finally:
             with self._lock:
                 self._clients[client] -= 1
