@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inpaint.layers.scripting import NotScriptable
+from inpaint.layers.upsamplers.checks import MAX_UP_KERNEL, check_groups, check_kernel, check_whole
 from inpaint.ops import carafe as _carafe
 from inpaint.ops import carafe_fused
 
@@ -32,21 +34,26 @@ def carafe(
     return _carafe(features, masks, kernel_size, group_size, scale_factor)
 
 
-class CARAFE(nn.Module):
-    """`carafe` as a module, as in mmcv: `CARAFE(kernel_size, group_size, scale_factor)(features, masks)`."""
+class CARAFE(NotScriptable, nn.Module):
+    """`carafe` as a module, as in mmcv: `CARAFE(kernel_size, group_size, scale_factor)(features, masks)`.
+
+    Raises:
+        ValueError: a setting that the operator cannot have; the message says which to take.
+    """
 
     def __init__(self, kernel_size: int, group_size: int, scale_factor: int) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.group_size = group_size
-        self.scale_factor = scale_factor
+        owner = type(self).__name__
+        self.kernel_size = check_kernel(owner, "kernel_size", kernel_size, MAX_UP_KERNEL)
+        self.group_size = check_whole(owner, "group_size", group_size)
+        self.scale_factor = check_whole(owner, "scale_factor", scale_factor)
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         """Reassemble, as `carafe` does."""
         return carafe(features, masks, self.kernel_size, self.group_size, self.scale_factor)
 
 
-class CARAFEPack(nn.Module):
+class CARAFEPack(NotScriptable, nn.Module):
     """Upsampling with kernels predicted from the features (Wang et al., ICCV 2019), as in mmcv.
 
     `inpaint.layers.CarafeUpsample` is the same with this project's names, and carries validity besides.
@@ -59,6 +66,13 @@ class CARAFEPack(nn.Module):
         encoder_kernel: k of the convolution that predicts the kernels.
         encoder_dilation: its dilation.
         compressed_channels: what the features are reduced to before it.
+
+    Raises:
+        ValueError: a setting that the operator cannot have; the message says which to take.
+
+    >>> CARAFEPack(16, scale_factor=1.5)
+    Traceback (most recent call last):
+    ValueError: CARAFEPack: scale_factor must be a whole number of at least 1, got 1.5; take 1 or 2
     """
 
     def __init__(
@@ -72,13 +86,16 @@ class CARAFEPack(nn.Module):
         compressed_channels: int = 64,
     ) -> None:
         super().__init__()
-        self.channels = channels
-        self.scale_factor = scale_factor
-        self.up_kernel = up_kernel
-        self.up_group = up_group
-        self.encoder_kernel = encoder_kernel
-        self.encoder_dilation = encoder_dilation
-        self.compressed_channels = compressed_channels
+        owner = type(self).__name__
+        self.channels = check_whole(owner, "channels", channels)
+        self.scale_factor = check_whole(owner, "scale_factor", scale_factor)
+        self.up_kernel = check_kernel(owner, "up_kernel", up_kernel, MAX_UP_KERNEL)
+        self.up_group = check_groups(owner, "up_group", up_group, channels)
+        self.encoder_kernel = check_whole(owner, "encoder_kernel", encoder_kernel)
+        self.encoder_dilation = check_whole(owner, "encoder_dilation", encoder_dilation)
+        if encoder_dilation % 2:  # with an even one, an even kernel has a middle, too
+            check_kernel(owner, "encoder_kernel", encoder_kernel)
+        self.compressed_channels = check_whole(owner, "compressed_channels", compressed_channels)
         self.channel_compressor = nn.Conv2d(channels, compressed_channels, 1)
         self.content_encoder = nn.Conv2d(
             compressed_channels,

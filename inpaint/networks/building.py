@@ -44,6 +44,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 _LARGEST_NUMBER = 8192
 _LONGEST_LIST = 64
 _MOST_BLOCKS = 64
+_LARGEST_KERNEL = 63
 
 
 def build_network(config: Mapping[str, Any]) -> Network:
@@ -76,6 +77,7 @@ def _check_bounds(name: str, settings: Mapping[str, Any]) -> None:
         if len(numbers) > _LONGEST_LIST:
             raise ValueError(f"{name}: {key} has more than {_LONGEST_LIST} entries")
         largest = _MOST_BLOCKS if key.endswith("_blocks") else _LARGEST_NUMBER
+        largest = _LARGEST_KERNEL if key in ("up_kernel", "encoder_kernel") else largest
         for number in numbers:
             if not abs(number) <= largest:  # so that NaN is refused, too
                 raise ValueError(f"{name}: {key} must hold numbers up to {largest}, got {number}")

@@ -6,29 +6,28 @@ Wang et al., CARAFE, ICCV 2019, section 4.3, puts CARAFE in the place of its two
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..layers import ChannelNorm, build_upsampler, push_pull
+from ..layers import ChannelNorm, push_pull
 from .base import Network
+from .upsampling import UpsamplingConfig, check_upsamplers, level_upsampler
 
 
 @dataclass(frozen=True)
-class GlobalLocalConfig:
-    """The sizes and choices of a `GlobalLocal`. All of it is JSON."""
+class GlobalLocalConfig(UpsamplingConfig):
+    """The sizes and choices of a `GlobalLocal`. All of it is JSON.
+
+    The upsampler "deconv" is the paper's: transposed convolutions of kernel 4 and stride 2 that halve the
+    channels. All others keep the channels, and the convolution behind them takes them down.
+    """
 
     # Channels of the first layer; the layers at half the size have twice, those at a quarter four times as
     # many.
     width: int = 64
-    # "deconv" is the paper's: transposed convolutions of kernel 4 and stride 2 that halve the channels. All
-    # others keep the channels, and the convolution behind them takes them down.
-    upsampler: str = "carafe"
-    # CARAFE's C_m.
-    compressed_channels: int = 64
     # How far apart the taps of the 3×3 convolutions at a quarter of the size are.
     dilations: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 1, 1)
     # After every convolution but the last. "batch": the paper's. "channel": over the channels of each pixel,
@@ -48,7 +47,7 @@ class GlobalLocal(Network):
 
     def __init__(self, config: GlobalLocalConfig | None = None) -> None:
         settings = config or GlobalLocalConfig()
-        super().__init__({"network": "GlobalLocal", **dataclasses.asdict(settings)}, stride=4)
+        super().__init__({"network": "GlobalLocal", **settings.to_json()}, stride=4)
         self.settings = settings
         if self.settings.width < 2 or self.settings.compressed_channels < 1:
             raise ValueError(
@@ -77,6 +76,7 @@ class GlobalLocal(Network):
         self.at_half = self._conv(channels, half)
         self.up_to_full, channels = self._upsampler(half, full)
         self.at_full = self._conv(channels, full // 2)
+        check_upsamplers(self, self.settings)
         self.to_image = nn.Conv2d(full // 2, 3, 3, padding=1)
         if self.settings.head_start:  # begin at the smooth fill
             nn.init.normal_(self.to_image.weight, std=1e-2)
@@ -101,8 +101,8 @@ class GlobalLocal(Network):
         fill = push_pull(image, 1 - mask) if self.settings.head_start else torch.where(mask > 0, 0.5, image)
         x = torch.cat([2 * fill - 1, mask], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.middle(self.encoder(x))
-        x = self.at_half(self._upsampled(self.up_to_half, x))
-        x = self.at_full(self._upsampled(self.up_to_full, x))
+        x = self.at_half(self.up_to_half(x))
+        x = self.at_full(self.up_to_full(x))
         picture = self.to_image(x).float()
         return fill + mask * picture / 2 if self.settings.head_start else picture.sigmoid()
 
@@ -118,12 +118,7 @@ class GlobalLocal(Network):
         if self.settings.upsampler == "deconv":
             deconv = nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1)
             return nn.Sequential(_he(deconv), _NORMS[self.settings.norm](width), nn.ReLU(inplace=True)), width
-        compressed = self.settings.compressed_channels
-        return build_upsampler(self.settings.upsampler, channels, compressed_channels=compressed), channels
-
-    def _upsampled(self, upsample: nn.Module, x: Tensor) -> Tensor:
-        result = upsample(x)
-        return result if isinstance(result, Tensor) else result[0]
+        return level_upsampler(self.settings, channels, self.settings.compressed_channels), channels
 
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {

@@ -20,15 +20,15 @@ from ..layers import (
     ChannelNorm,
     Hole,
     PartialConv2d,
-    build_upsampler,
     directional_candidates,
     push_pull,
 )
 from .base import Network
+from .upsampling import UpsamplingConfig, check_upsamplers, level_upsampler
 
 
 @dataclass(frozen=True)
-class PartialConvUNetConfig:
+class PartialConvUNetConfig(UpsamplingConfig):
     """The sizes and choices of a `PartialConvUNet`. All of it is JSON."""
 
     # Output channels of the encoder's layers, each of which halves the size. Five of them leave 8×8 pixels of
@@ -39,11 +39,9 @@ class PartialConvUNetConfig:
     # Channels of the last layer before the picture, at full size. 0: there is none, the layer that joins the
     # skip gives the picture, as in the paper.
     head_width: int = 16
-    upsampler: str = "carafe"
-    # CARAFE's C_m, and the largest share it may have of the channels it compresses: at the top of the
-    # decoder, where there are many pixels and few channels, the content encoder would otherwise cost more
-    # than everything else.
-    compressed_channels: int = 64
+    # The largest share that compressed_channels may have of the channels they are compressed from: at the top
+    # of the decoder, where there are many pixels and few channels, CARAFE's content encoder would otherwise
+    # cost more than everything else.
     compressed_share: float = 0.5
     # Residual blocks of two partial convolutions after the encoder's layers (fine to coarse) and after the
     # decoder's (coarse to fine), the last number repeated. The paper has none. There are none at half the
@@ -70,7 +68,7 @@ class PartialConvUNet(Network):
         _check(settings)
         widths, norm = settings.widths, settings.norm
         stride = 2 ** len(widths)
-        super().__init__({"network": "PartialConvUNet", **dataclasses.asdict(settings)}, stride)
+        super().__init__({"network": "PartialConvUNet", **settings.to_json()}, stride)
         self.settings = settings
         slope = 0.0 if norm == "batch" else 0.2  # the paper's encoder has plain rectifiers
 
@@ -94,6 +92,7 @@ class PartialConvUNet(Network):
         head = dataclasses.replace(self.settings, norm="none")  # colours are left as they are
         head_width = self.settings.head_width
         self.head = _DecoderLevel(channels, skip, head_width or 3, head, blocks=0)
+        check_upsamplers(self, self.settings)
         self.to_image: PartialConv2d | None = None
         if head_width:
             self.to_image = PartialConv2d(head_width, 3, 3, padding=1)
@@ -278,7 +277,7 @@ class _DecoderLevel(nn.Module):
     ) -> None:
         super().__init__()
         compressed = min(settings.compressed_channels, max(int(channels * settings.compressed_share), 1))
-        self.upsample = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
+        self.upsample = level_upsampler(settings, channels, compressed)
         conv = PartialConv2d(channels + skip_channels, width, 3, padding=1)
         self.merge = _Stage(conv, settings.norm)
         self.blocks = nn.ModuleList(_ResidualBlock(width, settings.norm) for _ in range(blocks))

@@ -12,7 +12,6 @@ is soft: 1 where the photo is known, `confidence` where the fill stands in for i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
@@ -26,7 +25,6 @@ from ..layers import (
     ChannelNorm,
     Hole,
     PartialConv2d,
-    build_upsampler,
     coarsest_fill,
     halved,
     known_averages,
@@ -47,13 +45,17 @@ from .regions import (
     region_of,
     within,
 )
+from .upsampling import UpsamplingConfig, check_upsamplers, level_upsampler
 
 _SLOPE = 0.2  # of the rectifiers, where the input is negative
 
 
 @dataclass(frozen=True)
-class PyramidUNetConfig:
-    """The sizes and choices of a `PyramidUNet`. All of it is JSON."""
+class PyramidUNetConfig(UpsamplingConfig):
+    """The sizes and choices of a `PyramidUNet`. All of it is JSON.
+
+    At each level, compressed_channels are at most half of the channels that they are compressed from.
+    """
 
     # Output channels of the encoder's layers, each of which halves the octave's size.
     widths: tuple[int, ...] = (32, 64, 128)
@@ -65,8 +67,6 @@ class PyramidUNetConfig:
     # Dilations of the residual blocks after each of the encoder's and of the decoder's levels.
     encoder_blocks: tuple[tuple[int, ...], ...] = ((), (1,), (1, 2, 1))
     decoder_blocks: tuple[tuple[int, ...], ...] = ((1, 1), ())
-    upsampler: str = "carafe"
-    compressed_channels: int = 64  # CARAFE's C_m, at most half of the channels that it compresses
     # What `valid` is in the hole, where the fill from the coarser octave stands in for the photo. With 1 the
     # encoder takes it for as good as the photo, with 0 it sees the photo alone.
     confidence: float = 0.5
@@ -91,7 +91,7 @@ class PyramidUNet(Network):
         _check(settings)
         widths = settings.widths
         stride = 2 ** len(widths)
-        super().__init__({"network": "PyramidUNet", **dataclasses.asdict(settings)}, stride)
+        super().__init__({"network": "PyramidUNet", **settings.to_json()}, stride)
         self.settings = settings
 
         self.encoder = nn.ModuleList()
@@ -114,6 +114,7 @@ class PyramidUNet(Network):
             channels = width
         # The coarser octave's fill is upsampled by the head's kernels, too, beside the features.
         self.head = _Head(channels + 3, settings)
+        check_upsamplers(self, settings)
         # Three channels to add, and one for how far to follow the fill that came up through the kernels.
         self.to_image = nn.Conv2d(settings.head_width, 4, 3, padding=1)
         nn.init.normal_(self.to_image.weight, std=1e-2)  # begin at the smooth fill
@@ -363,7 +364,7 @@ def _rectified(x: Tensor) -> Tensor:
 def _upsampler(channels: int, settings: PyramidUNetConfig) -> nn.Module:
     """Build the upsampler of a level. CARAFE's kernels begin as bilinear interpolation, nearly."""
     compressed = max(min(settings.compressed_channels, channels // 2), 1)
-    upsampler = build_upsampler(settings.upsampler, channels, compressed_channels=compressed)
+    upsampler = level_upsampler(settings, channels, compressed)
     if isinstance(upsampler, CarafeUpsample):
         upsampler.begin_as_bilinear()
     return upsampler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from inpaint.backbones import FeatureBackbone, build_backbone
-from inpaint.networks import CONFIGS, Network, build_network
+from inpaint.networks import Network, build_network
 from inpaint.training.settings import TrainSettings
 from inpaint.weights import WeightsError, load_weights
 
@@ -32,9 +32,7 @@ def build_training_network(settings: TrainSettings, is_main: bool = True) -> Net
     Raises:
         ValueError: it cannot be built, or the weights do not fit.
     """
-    config = {**CONFIGS[settings.network], **settings.network_config}
-    if settings.upsampler is not None:
-        config["upsampler"] = settings.upsampler
+    config = settings.built_config()
     try:
         network = build_network(config)
     except (TypeError, IndexError, RuntimeError) as error:

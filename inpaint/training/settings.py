@@ -17,7 +17,7 @@ from typing import Any
 from inpaint.backbones import check_backbone_name
 from inpaint.devices import check_device_name
 from inpaint.images import MAX_SQUARE
-from inpaint.layers import UPSAMPLERS
+from inpaint.layers import UPSAMPLERS, check_upsampler_settings
 from inpaint.losses import LossWeights
 from inpaint.networks import CONFIGS
 from inpaint.training.adversary import AdversarySettings
@@ -28,6 +28,9 @@ MAX_THREADS = 1024  # far beyond all use: a slip of the keyboard is named
 # Names that networks had before; checkpoints of that time have them.
 _RENAMED = {"pconv-unet": "partial-conv-unet", "pconv-unet-paper": "partial-conv-unet-paper"}
 
+
+# The flags for settings of the upsampler, by what a network's configuration calls them.
+_UPSAMPLER_SETTINGS = {"up_kernel": "up_kernel", "encoder_kernel": "encoder_kernel", "groups": "up_groups"}
 
 # Small pictures first, several times as many a minute, then the size that is validated.
 _DEFAULT_SCHEDULE = Schedule.parse("128x16:6000,256x8:3000")
@@ -60,6 +63,23 @@ class TrainSettings:
     upsampler: str | None = field(
         default=None,
         metadata=_about(f"the decoder's upsampler, instead of the network's own: {', '.join(UPSAMPLERS)}"),
+    )
+    up_kernel: int | None = field(
+        default=None, metadata=_about("side of the reassembly kernels: of carafe*, 5 where it is not given")
+    )
+    encoder_kernel: int | None = field(
+        default=None,
+        metadata=_about(
+            "side of the convolutions that predict kernels, offsets or weights: of carafe*, gum and "
+            "spatial_attention, 3 where it is not given"
+        ),
+    )
+    up_groups: int | None = field(
+        default=None,
+        metadata=_about(
+            "groups of channels with kernels or offsets of their own: of carafe*, 1 where it is not given, "
+            "and dysample, 4"
+        ),
     )
     network_config: dict[str, Any] = field(
         default_factory=dict, metadata=_about("JSON that overrides the network's configuration")
@@ -268,10 +288,24 @@ class TrainSettings:
             if getattr(self, name) not in words:
                 wanted = ", ".join(filter(None, words))
                 raise ValueError(f"{flag_name(name)} must be one of {wanted}, got {getattr(self, name)!r}")
+        config = self.built_config()
+        for setting, name in _UPSAMPLER_SETTINGS.items():
+            if getattr(self, name) is not None:
+                try:
+                    check_upsampler_settings(config.get("upsampler", "carafe"), [setting])
+                except ValueError as error:
+                    raise ValueError(f"{flag_name(name)}: {error}") from None
         check_backbone_name(self.backbone)
         check_device_name(self.device)
         if not self.data:
             raise ValueError("--data names no photos")
+
+    def built_config(self) -> dict[str, Any]:
+        """Return what `inpaint.networks.build_network` takes: the network's configuration, as overridden."""
+        flags = {"upsampler": self.upsampler}
+        flags |= {setting: getattr(self, name) for setting, name in _UPSAMPLER_SETTINGS.items()}
+        given = {setting: value for setting, value in flags.items() if value is not None}
+        return {**CONFIGS[self.network], **self.network_config, **given}
 
     def same_validation(self, other: TrainSettings) -> bool:
         """Return whether both validate on the same photos and holes, so that their scores compare."""

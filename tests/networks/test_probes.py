@@ -253,7 +253,9 @@ def test_kernel_statistics_against_loops(base: dict[str, Any], upsampler: str) -
                 logits[level].append(output)
 
             def keep_valid(_module: nn.Module, _inputs: Any, output: Any, level: str = level) -> None:
-                known[level].append(torch.ones_like(output[0][:, :1]) if output[1] is None else output[1])
+                known[level].append(
+                    torch.ones_like(output[:, :1]) if isinstance(output, Tensor) else output[1]
+                )
 
             stack.enter_context(module.content_encoder.register_forward_hook(keep))
             stack.enter_context(module.register_forward_hook(keep_valid))

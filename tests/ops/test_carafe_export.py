@@ -42,7 +42,7 @@ def test_export_keeps_the_operator_whole_for_every_size() -> None:
         assert torch.ops.inpaint.carafe_fused.default in targets
         for size in ((1, 6, 3, 4), (3, 6, 8, 2)):
             x = torch.randn(size)
-            torch.testing.assert_close(exported.module()(x)[0], module(x)[0])
+            torch.testing.assert_close(exported.module()(x), module(x))
 
 
 class Ready(nn.Module):
@@ -122,6 +122,16 @@ def test_onnx_export_gives_standard_operators_that_onnxruntime_runs(
         wanted = [wanted] if isinstance(wanted, Tensor) else [part for part in wanted if part is not None]
         for result, want in zip(results, wanted, strict=True):
             np.testing.assert_allclose(result, want.detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_trace_runs_without_the_operator() -> None:
+    module, x = Inside().eval().up, torch.randn(2, 6, 5, 4)
+    trace = torch.jit.trace(module, x)
+    assert "inpaint::" not in str(trace.inlined_graph)
+    for size in ((2, 6, 5, 4), (1, 6, 3, 7)):
+        x = torch.randn(size)
+        torch.testing.assert_close(trace(x), module(x))
 
 
 # ------------------------------------------------------------------------------------------------------------

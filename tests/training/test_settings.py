@@ -52,6 +52,7 @@ def test_every_field_has_a_flag_that_sets_it() -> None:
         int: (["7"], 7),
         float: (["0.25"], 0.25),
         str: (["fp32"], "fp32"),
+        int | None: (["7"], 7),
         str | None: (["x"], "x"),  # of any weights
         tuple[str, ...]: (["p", "q"], ("p", "q")),
         tuple[float, float]: (["0.5", "0.75"], (0.5, 0.75)),

@@ -87,6 +87,11 @@ def test_the_upsampler_is_one_word(script: ModuleType, photos: Path, tmp_path: P
         (["--loss-style", "1", "--backbone", "squeezenet:missing.safetensors"], "missing.safetensors"),
         (["--device", "cuda:99"], "cuda:99"),
         (["--schedule", "15x1:1"], "stride"),
+        (["--up-kernel", "4"], "up_kernel must be odd, so that it has a middle, got 4; take 3 or 5"),
+        (
+            ["--up-groups", "7"],
+            "groups must divide the channels of a level, 12, 8, got 7; take a divisor of one of them",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_clear_line(
@@ -111,6 +116,14 @@ def test_what_cannot_work_is_one_clear_line(
         (["--ema-decay", "2"], "--ema-decay must lie between 0 and 1"),
         (["--network", "pconv-unet"], "--network must be one of pyramid-unet, partial-conv-unet, partial"),
         (["--upsampler", "sinc"], "--upsampler must be one of carafe, carafe_sigmoid, "),
+        (
+            ["--upsampler", "nearest", "--up-kernel", "7"],
+            "--up-kernel: the upsampler nearest has no up_kernel; carafe, carafe_sigmoid, ",
+        ),
+        (
+            ["--network", "global-local-paper", "--up-groups", "2"],
+            "--up-groups: the upsampler deconv has no groups; carafe, ",
+        ),
         (
             ["--backbone", "resnet:FILE"],
             "unknown perceptual backbone 'resnet': choose one of squeezenet, vgg",

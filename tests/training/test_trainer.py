@@ -591,3 +591,10 @@ def test_compiling_without_a_compiler_is_refused(
     monkeypatch.setenv("CXX", "/nonexistent")
     with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler"):
         tiny_trainer(tiny_settings(photos, tmp_path, compile=True))
+
+
+def test_the_upsamplers_settings_are_flags_above_the_networks_config(photos: Path, tmp_path: Path) -> None:
+    made = small(photos, tmp_path, {"up_kernel": 9, "groups": 4}, up_kernel=7, encoder_kernel=1, up_groups=2)
+    assert made.config.items() >= {"up_kernel": 7, "encoder_kernel": 1, "groups": 2}.items()
+    assert small(photos, tmp_path, {"up_kernel": 9}).config["up_kernel"] == 9
+    assert not {"up_kernel", "encoder_kernel", "groups"} & small(photos, tmp_path).config.keys()

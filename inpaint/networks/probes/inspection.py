@@ -133,9 +133,10 @@ class _KernelSums:
             latest[:] = [predict(features)]
             return latest[0]
 
-        def hook(_module: nn.Module, _inputs: Any, output: tuple[Tensor, Tensor | None]) -> None:
-            self._height = output[0].shape[2]
-            self._add(_normalized(latest.pop(), self._module), output[1])
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor | tuple[Tensor, Tensor]) -> None:
+            features, valid = (output, None) if isinstance(output, Tensor) else output
+            self._height = features.shape[2]
+            self._add(_normalized(latest.pop(), self._module), valid)
 
         with predicting(self._module, logits), self._module.register_forward_hook(hook):
             yield
