@@ -155,7 +155,12 @@ def _read(task: Task, limits: Limits) -> tuple[Photo, np.ndarray]:
     photo = read_photo(task.photo, max_pixels=limits.pixels, max_file_bytes=limits.file_bytes)
     height, width = photo.pixels.shape[:2]
     check_can_hold(format_for(next(path for path in task.outputs if path)), width, height)
-    checked = read_checked_mask(task.masks[0], max_pixels=limits.pixels, max_file_bytes=limits.file_bytes)
+    checked = read_checked_mask(
+        task.masks[0],
+        photo=photo.pixels,
+        max_pixels=limits.pixels,
+        max_file_bytes=limits.file_bytes,
+    )
     rows, columns = checked.mask.shape
     if (rows, columns) != (height, width):
         raise ImageError(

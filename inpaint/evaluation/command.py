@@ -82,6 +82,8 @@ def run(settings: Settings) -> int:
         _say(f"left out {name}: {reason}")
     for name, reason in cases.broken_masks.items():
         _say(f"passed over the mask {name}: {reason}")
+    for note in cases.mask_notes:
+        _say(f"note: {note}")
     return 1 if cases.skipped or cases.broken_masks else 0
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.staticfiles import StaticFiles
 
-from inpaint.page.desk import FILL, MASK, PHOTO, RESULT
+from inpaint.page.desk import FILL, PHOTO, RESULT
 from inpaint.page.examples import example_photos
 from inpaint.serving.app import Service
 from inpaint.serving.errors import ServiceError
@@ -111,11 +111,6 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     async def save(request: Request) -> Response:
         """Answer with the finished picture as a file like the photo was."""
         return await _answer(request, desk, "save", (PHOTO, FILL))
-
-    @router.post("/select")
-    async def select(request: Request) -> Response:
-        """Answer with the mask of the object that a rough mask lies on."""
-        return await _answer(request, desk, "select", (PHOTO, MASK))
 
     app.include_router(router)
     app.mount(PATH, _Modules(directory=STATIC), name="page")

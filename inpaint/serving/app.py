@@ -23,11 +23,14 @@ from .limits import Limits
 from .metrics import Metrics
 from .middleware import Answers, BodyLimit, Guard
 from .models import Models
+from .selection_route import selection_routes
+from .side_work import SideWork
 from .storage import Storage
-from .worker import Worker
+from .worker import Worker, memory_is_watched
 
 FILLER = "inpaint.serving.tasks:filler"
 READER = "inpaint.serving.tasks:reader"
+SELECTOR = "inpaint.serving.selecting:selector"
 
 logger = logging.getLogger("inpaint.serving")
 
@@ -57,7 +60,7 @@ class Service:
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.limits, self.models, self.metrics = limits, models, Metrics()
-        self.storage = Storage(folder)
+        self.storage = Storage(folder, limits.upload_megabytes * 1e6)
         told = {
             "max_pixels": limits.max_pixels,
             "device": device,
@@ -77,10 +80,14 @@ class Service:
             self.storage,
             self.metrics.job_ended,
         )
+        self.selecting = SideWork(
+            SELECTOR, {"max_pixels": limits.max_pixels}, "selection", limits, self.storage
+        )
 
     def close(self) -> None:
         """End everything and remove the folder."""
         self.queue.close()
+        self.selecting.close()
         self.storage.close()
 
 
@@ -107,6 +114,11 @@ def create_app(
         given.queue.start()
         if given.storage.swept:
             logger.info("removed the files of %d services that were killed", given.storage.swept)
+        if not memory_is_watched():
+            logger.warning(
+                "this system does not tell how much memory a process has, so --memory-megabytes and "
+                "--idle-megabytes are not watched; lower --max-megapixels where memory is short"
+            )
         yield
         given.close()
 
@@ -121,6 +133,7 @@ def create_app(
     )
     app.state.service = given
     app.include_router(api_routes(given.queue, given.models, given.metrics))
+    app.include_router(selection_routes(given.queue, given.selecting))
     if mount is not None:
         mount(app)
     # The last one added sees a request first.

@@ -62,8 +62,8 @@ export async function writeLike(/** @type {Blob} */ photo, /** @type {Blob} */ f
 }
 
 /** The mask of the object that a rough mask lies on, by its colours and edges. @returns {Promise<Blob>} a PNG */
-export async function fitToObject(/** @type {Blob} */ photo, /** @type {Blob} */ mask) {
-  return (await ask(new URL("page/select", ROOT), { method: "POST", body: formOf({ photo, mask }) })).blob();
+export async function fitToObject(/** @type {Blob} */ image, /** @type {Blob} */ mask) {
+  return (await ask(new URL("api/v1/select", ROOT), { method: "POST", body: formOf({ image, mask }) })).blob();
 }
 
 /**
