@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from inpaint.page.comparing import add_comparison
 from inpaint.page.page import build_page
 from inpaint.page.routes import PATH, STATIC, Desk, add_routes
 from inpaint.serving.app import Service
+from inpaint.serving.middleware import path_of
 
 THEME = gr.themes.Base(
     primary_hue="teal",
@@ -21,18 +27,23 @@ THEME = gr.themes.Base(
 )
 """Fonts are the machine's own, so that none is fetched from another host."""
 
+SHOWN = re.compile(r"/|/theme\.css|/favicon\.ico|/(assets|static)/[^:]+")
+"""Paths of Gradio that the page is made of. No other is served: not its queue, its uploads or its API."""
+
+STYLES = ("canvas/canvas.css", "flow/flow.css", "flow/evaluate.css")
+
 STYLE = (STATIC / "page.css").read_text("utf-8")
 
 
 def head(root_path: str = "") -> str:
-    """Return what the page's head holds: the script of the Fill and Batch tabs, and their styles.
+    """Return what the page's head holds: the script of the tabs, and their styles.
 
     The styles are nested in the tabs' elements: Gradio has rules for every button and input within the page,
     which would outweigh theirs.
     """
-    styles = "\n".join((STATIC / name).read_text("utf-8") for name in ("canvas/canvas.css", "flow/flow.css"))
+    styles = "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)
     return (
-        f"<style>#flow, #batch {{\n{styles}\n}}</style>"
+        f"<style>#flow, #batch, #evaluate {{\n{styles}\n}}</style>"
         f'<script type="module" src="{root_path}{PATH}/flow/index.js"></script>'
     )
 
@@ -41,16 +52,16 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
     """Return what mounts the page of a service at `/`, for `inpaint.serving.app.create_app`."""
 
     def mount(app: FastAPI) -> None:
-        desk = Desk(service)
-        add_routes(app, desk)
+        desk, comparing = Desk(service), Desk(service, "inpaint.page.comparison:work")
+        add_comparison(app, service, comparing)
+        add_routes(app, desk)  # last: it has a folder of files under the same path
         gr.mount_gradio_app(
             app,
-            build_page(service, desk),
+            build_page(service),
             path="/",
             footer_links=[],
             run_history=False,
             root_path=service.limits.root_path or None,
-            max_file_size=1,  # nothing is uploaded through Gradio
             ssr_mode=False,
             enable_monitoring=False,
             pwa=False,
@@ -59,6 +70,9 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
             css=STYLE,
             head=head(service.limits.root_path),
         )
+        mounted = app.routes[-1]
+        assert isinstance(mounted, Mount)
+        mounted.app = _Shown(mounted.app)
         inner = app.router.lifespan_context
 
         @contextlib.asynccontextmanager
@@ -68,7 +82,25 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
                     yield state
             finally:
                 desk.close()
+                comparing.close()
 
         app.router.lifespan_context = lifespan  # type: ignore[assignment]
 
     return mount
+
+
+class _Shown:
+    """Gradio's application without all that the page is not made of."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on.
+
+        Raises:
+            HTTPException: (404) the page is not made of this.
+        """
+        if scope["method"] not in ("GET", "HEAD") or not SHOWN.fullmatch(path_of(scope)):
+            raise HTTPException(404)
+        await self._app(scope, receive, send)

@@ -6,7 +6,7 @@ import asyncio
 import importlib.resources
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,17 @@ _SECONDS = 120.0
 
 
 class Desk:
-    """The process that does the work of `inpaint.page.desk`, one piece at a time."""
+    """A process that does work for the page, one piece at a time.
 
-    def __init__(self, service: Service) -> None:
+    Args:
+        service: its limits hold here, too.
+        factory: `module:function` of the work.
+    """
+
+    def __init__(self, service: Service, factory: str = "inpaint.page.desk:work") -> None:
         self._service = service
         self._worker = Worker(
-            "inpaint.page.desk:work",
+            factory,
             {"max_pixels": service.limits.max_pixels},
             memory_bytes=service.limits.memory_megabytes * 1e6,
             idle_bytes=service.limits.idle_megabytes * 1e6,
@@ -65,14 +70,21 @@ class Desk:
         finally:
             self._places.release()
 
-    def run(self, folder: Path, order: Mapping[str, Any]) -> dict[str, Any]:
+    def run(
+        self, folder: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         """Do a piece of work on the files of a folder. The process is started for the first one.
+
+        Args:
+            folder: where the files lie.
+            order: what to do.
+            cancelled: asked many times a second whether the work is to end.
 
         Raises:
             ServiceError: it failed; the message is meant for the visitor.
         """
         with self._turn:
-            return self._worker.run(folder, order, seconds=_SECONDS)
+            return self._worker.run(folder, order, seconds=_SECONDS, cancelled=cancelled)
 
     def close(self) -> None:
         """End the process."""

@@ -1,4 +1,4 @@
-"""What the page's own process does: photos shown, finished files written, fills compared."""
+"""What the page's own process does: photos shown, finished files written, objects found."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 from skimage.data import chelsea
 
 from inpaint.images import Photo, encode_photo, read_photo
-from inpaint.masks import HOLE_GREY
 from inpaint.page import desk
+from inpaint.page.pictures import png
 from inpaint.serving.errors import ServiceError
 
 MAX_PIXELS = 2_000_000
@@ -20,7 +20,7 @@ MAX_PIXELS = 2_000_000
 
 def put(folder: Path, **files: bytes | np.ndarray) -> None:
     for name, data in files.items():
-        (folder / name).write_bytes(data if isinstance(data, bytes) else desk.png(data))
+        (folder / name).write_bytes(data if isinstance(data, bytes) else png(data))
 
 
 def do(folder: Path, task: str, **order: object) -> dict:
@@ -82,48 +82,6 @@ def test_a_tiff_is_shown_as_a_png(tmp_path: Path) -> None:
     assert do(tmp_path, "show")["media"] == "image/png"
     with Image.open(tmp_path / "result") as image:
         assert image.format == "PNG" and (np.asarray(image) == chelsea()).all()
-
-
-def test_no_method_sees_the_truth_in_the_hole_and_the_scores_are_right(tmp_path: Path) -> None:
-    truth = chelsea()
-    mask = np.zeros(truth.shape[:2], bool)
-    mask[50:90, 60:200] = True
-    put(tmp_path, photo=truth, mask=mask)
-    do(tmp_path, "prepare")
-    seen = np.asarray(Image.open(tmp_path / desk.BLANKED))
-    assert (seen == np.where(mask[..., None], np.uint8(HOLE_GREY), truth)).all()
-    assert (np.asarray(Image.open(tmp_path / desk.SMALL_MASK)) == mask).all()
-
-    fill = np.where(mask[..., None], np.uint8(1), truth)
-    put(tmp_path, fill=fill)
-    told = do(tmp_path, "compare", title="a model")
-    assert list(told["pictures"]) == ["Hole", "Truth", "a model", "Telea", "Harmonic"]
-    shown = {title: np.asarray(Image.open(tmp_path / file)) for title, file in told["pictures"].items()}
-    assert (shown["Truth"] == truth).all() and (shown["a model"] == fill).all()
-    squares = (truth[mask].astype(float) - 1) ** 2
-    whole, hole = (10 * np.log10(255**2 / mean) for mean in (squares.sum() / truth.size, squares.mean()))
-    assert told["scores"]["a model"]["psnr"] == pytest.approx(whole, abs=1e-3)
-    assert told["scores"]["a model"]["psnr_hole"] == pytest.approx(hole, abs=1e-3)
-    assert told["size"] == [451, 300] and told["share"] == pytest.approx(mask.mean())
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [((1, 1), (1, 1)), ((2048, 2048), (2048, 2048)), ((3000, 4000), (1536, 2048)), ((1, 9000), (1, 2048))],
-)
-def test_what_is_compared_is_the_photo_or_smaller(size: tuple, expected: tuple) -> None:
-    assert desk.reduced_size(*size) == expected
-
-
-def test_a_reduced_mask_covers_every_hole_pixel() -> None:
-    rng = np.random.default_rng(3)
-    mask = np.zeros((2731, 4097), bool)
-    mask[rng.integers(0, 2731, 300), rng.integers(0, 4097, 300)] = True
-    small = desk.reduced_mask(mask)
-    assert small.shape == desk.reduced_size(2731, 4097)
-    large = np.asarray(Image.fromarray(small).resize((4097, 2731), Image.Resampling.NEAREST))
-    assert large[mask].all()
-    assert small.sum() <= mask.sum()
 
 
 def scene(side: int = 300) -> tuple[np.ndarray, np.ndarray]:

@@ -28,11 +28,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("page")
     limits = Limits(auth=SECRET, root_path="/inpaint", max_megapixels=1)
     with (
-        pytest.MonkeyPatch.context() as patch,
         page_served(folder, limits) as served,
         httpx.Client(base_url=served.address, auth=("", SECRET), timeout=60) as client,
     ):
-        patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
         yield client
 
 
@@ -89,9 +87,32 @@ def test_files_that_cannot_be_used(
     assert words in answer.json()["detail"]
 
 
-def test_nothing_is_uploaded_through_gradio(client: httpx.Client) -> None:
-    answer = client.post("/gradio_api/upload", files={"files": ("photo.png", bytes(1000))})
-    assert answer.status_code >= 400
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *[
+            ("GET", path)
+            for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data", "/file=app.py")
+        ],
+        *[("GET", path) for path in ("/gradio_api/heartbeat/1", "/gradio_api/startup-events", "/monitoring")],
+        *[("POST", f"/gradio_api/{path}") for path in ("upload", "queue/join", "cancel", "component_server")],
+        *[(method, "/") for method in ("POST", "PUT", "DELETE", "OPTIONS")],
+    ],
+)
+def test_of_gradio_only_what_the_page_is_made_of_is_served(
+    client: httpx.Client, method: str, path: str
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("There is nothing at this address")
+
+
+def test_what_the_page_is_made_of_is_served(client: httpx.Client) -> None:
+    found = set(re.findall(r"(?:src|href)=\"\.?((?:/inpaint)?/[^\"]+)\"", client.get("/").text))
+    own = {path.removeprefix("/inpaint") for path in found if "/assets/" in path}
+    assert len(own) > 1
+    for path in own:
+        assert client.get(path).status_code == 200, path
 
 
 def test_the_page_names_no_other_host() -> None:

@@ -20,10 +20,8 @@ LIMITS = Limits(max_megabytes=40, max_megapixels=13)
 
 @pytest.fixture(scope="session")
 def _served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        with page_served(tmp_path_factory.mktemp("page"), LIMITS) as served:
-            yield served
+    with page_served(tmp_path_factory.mktemp("page"), LIMITS) as served:
+        yield served
 
 
 @pytest.fixture

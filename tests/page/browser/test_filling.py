@@ -183,10 +183,9 @@ def test_a_mask_file_is_used_exactly(visit: Callable[..., Visitor], tmp_path: Pa
     assert (changed_between(photo, visitor.picture()) == mask).all()
 
 
-def test_the_released_model(chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_released_model(chromium: Browser, tmp_path: Path) -> None:
     from skimage.data import coffee
 
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     context = chromium.new_context()
     context.set_default_timeout(120_000)
     with page_served(tmp_path / "service", filler=FILLER) as served:

@@ -129,10 +129,7 @@ def test_a_reload_loses_nothing(visit: Callable[..., Visitor], served: Served, t
     assert visitor.page.get_by_text("were restored").is_hidden()
 
 
-def test_a_restart_of_the_server_loses_nothing(
-    chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+def test_a_restart_of_the_server_loses_nothing(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "service").mkdir()
     context = chromium.new_context()
     context.set_default_timeout(60_000)

@@ -66,6 +66,36 @@ export async function fitToObject(/** @type {Blob} */ photo, /** @type {Blob} */
   return (await ask(new URL("page/select", ROOT), { method: "POST", body: formOf({ photo, mask }) })).blob();
 }
 
+/**
+ * Compare methods on what is known under a mask; the answer comes line by line.
+ * @param {{photo: Blob, mask: Blob}} files @param {string[]} methods
+ * @param {AbortSignal} signal ends it, on the server, too
+ */
+export async function* compare({ photo, mask }, methods, signal) {
+  const body = formOf({ photo, mask });
+  for (const method of methods) body.append("method", method);
+  const answer = await ask(new URL("page/compare", ROOT), { method: "POST", body, signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let parts = [];
+  for (;;) {
+    let chunk;
+    try {
+      chunk = await reader.read();
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ServerError(WORDS.unreachable);
+    }
+    if (chunk.done) return;
+    // A line with a picture comes in many chunks; they are joined once.
+    const [first, ...rest] = chunk.value.split("\n");
+    parts.push(first);
+    for (const next of rest) {
+      yield JSON.parse(parts.join(""));
+      parts = [next];
+    }
+  }
+}
+
 /** An example, as a file. */
 export async function fetchExample(/** @type {string} */ name) {
   const blob = await (await ask(exampleURL(name))).blob();

@@ -7,7 +7,7 @@ import { make } from "./elements.js";
 import { Fills, maskFile, restoredFills } from "./fills.js";
 import { Notices } from "./notices.js";
 import { Panel, suggestedGrowth } from "./panel.js";
-import { base64, formatOf, saveFile, stemOf } from "./saving.js";
+import { formatOf, saveFile, stemOf } from "./saving.js";
 import { makeStart } from "./start.js";
 import { WORDS } from "./words.js";
 
@@ -318,11 +318,10 @@ export class Flow {
     if (hole) saveFile(await maskFile(hole.runs), `${this.stem}-mask.png`);
   }
 
-  /** What the Evaluate tab compares: the photo and the hole, in base64; empty where there are none. */
+  /** What the Evaluate tab compares: the photo as it was opened, and the hole; undefined where there are none. */
   async compared() {
-    if (!this.canvas.isOpen) return ["", ""];
-    const hole = this.hole({ another: true });
-    return [await base64(this.original), hole ? await base64(await maskFile(hole.runs)) : ""];
+    const hole = this.canvas.isOpen && this.hole({ another: true });
+    return hole ? { photo: this.original, mask: await maskFile(hole.runs), stem: this.stem } : undefined;
   }
 
   // Seeing

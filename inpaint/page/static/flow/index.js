@@ -1,6 +1,7 @@
-/** Builds the Fill and Batch tabs where the page has places for them. */
+/** Builds the tabs where the page has places for them. */
 
 import { Batch } from "./batch.js";
+import { Evaluate } from "./evaluate.js";
 import { Flow } from "./flow.js";
 
 const narrow = matchMedia("(max-width: 800px)");
@@ -16,18 +17,23 @@ function fit(/** @type {HTMLElement} */ element, /** @type {HTMLElement} */ tool
 let flow = null;
 /** @type {HTMLElement | null} */
 let element = null;
-/** @type {HTMLElement | null} */
-let batch = null;
+/** What each of the other tabs is built by, by the id of its place. */
+const others = {
+  batch: (place) => new Batch(place, () => flow.panel.settings),
+  evaluate: (place) => new Evaluate(place, () => flow.compared(), JSON.parse(place.dataset.settings).methods),
+};
+/** @type {Record<string, HTMLElement>} */
+const built = {};
 
-/** Build the Batch tab once it is shown. */
-function placeBatch() {
-  const found = document.getElementById("batch");
-  if (!found || !flow || found === batch) return;
-  if (batch) found.replaceWith(batch);
-  else new Batch((batch = found), () => flow.panel.settings);
+/** Build a tab once it is shown, or put it back where the page has made its place anew. */
+function placeOther(/** @type {string} */ name) {
+  const found = document.getElementById(name);
+  if (!found || !flow || found === built[name]) return;
+  if (built[name]) found.replaceWith(built[name]);
+  else others[name]((built[name] = found));
 }
 
-/** Build the tab, or put it back where the page has made its place anew. */
+/** Build the Fill tab, or put it back. */
 function place() {
   const found = document.getElementById("flow");
   if (!found || found === element) return;
@@ -45,17 +51,16 @@ function place() {
   flow.restore().then(() => (element.dataset.ready = ""));
 }
 
-// For the Evaluate tab (`evaluate_tab.py`), and for tests.
+// For tests.
 window.inpaintPage = {
   get flow() {
     return flow;
   },
-  compared: async (given) => [...(flow ? await flow.compared() : ["", ""]), ...given.slice(2)],
 };
 
 function placeAll() {
   place();
-  placeBatch();
+  for (const name of Object.keys(others)) placeOther(name);
 }
 new MutationObserver(placeAll).observe(document.documentElement, { childList: true, subtree: true });
 placeAll();

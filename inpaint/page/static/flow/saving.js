@@ -26,13 +26,3 @@ export async function formatOf(/** @type {Blob} */ blob) {
   const start = String.fromCharCode(...new Uint8Array(await blob.slice(0, 12).arrayBuffer()));
   return SIGNATURES.find(([, pattern]) => pattern.test(start))?.[0] ?? "";
 }
-
-/** A file's bytes in base64. */
-export function base64(/** @type {Blob} */ blob) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result).split(",", 2)[1] ?? "");
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(blob);
-  });
-}

@@ -1,4 +1,4 @@
-/** All sentences of the Fill tab. */
+/** All sentences of the tabs. */
 
 /** A duration in words. */
 export function duration(/** @type {number} */ seconds) {
@@ -67,6 +67,83 @@ export const WORDS = {
   batchAt: (number, count) => `Photo ${number} of ${count} …`,
   batchDone: (filled, count) => `${filled} of ${count} photos filled.`,
   batchFilled: (name) => `filled: ${name}`,
+  // The Evaluate tab
+  evaluateHint:
+    "Scores methods on what you painted on the Fill tab, against what is under the paint: open a clean photo and paint " +
+    "where nothing has to go. No method sees what is there. Photos of more than 2048 pixels a side are made smaller " +
+    "first; masks are not grown.",
+  evaluateMethods: "Methods",
+  evaluateStart: "Compare",
+  evaluateTable: "Download the table (CSV)",
+  evaluateSheet: "Download the sheet (PNG)",
+  evaluatePicture: "Download this picture",
+  evaluatePaint: "Open a clean photo on the Fill tab and paint a hole there, then compare here.",
+  evaluateChoose: "Choose at least one method.",
+  evaluateAt: (number, count) => `Method ${number} of ${count} …`,
+  evaluateDone: (count, share, width, height) =>
+    `${count} ${count === 1 ? "method" : "methods"} compared. ` +
+    `The hole is ${(100 * share).toFixed(1)} % of ${width} × ${height} pixels. The best of each column is bold.`,
+  evaluateEnded: "The server ended the comparison, as it is being stopped or restarted; try again.",
+  evaluateNone: "No method filled it.",
+  evaluateWaits: "waits",
+  evaluateQueued: (place) => `place ${place} in the queue`,
+  evaluateRunning: (share) => (share ? `fills: ${Math.round(100 * share)} %` : "fills …"),
+  evaluateScores: "Scores",
+  evaluatePictures: "Pictures",
+  evaluateMethod: "Method",
+  evaluateCloser: "Show the hole's surroundings only",
+  evaluateHole: "Hole",
+  evaluateTruth: "Truth",
+  evaluateMeaning: "What the scores mean",
+  /** The scores that are shown: title, decimals, which value is the best, and what it tells. */
+  scores: {
+    psnr_hole: {
+      title: "PSNR in the hole, dB",
+      decimals: 2,
+      better: (value) => value,
+      meaning:
+        "How near the fill's pixels are to the true ones; more is better, and 1 dB is a fifth less squared error. A blurred fill " +
+        "can score well: read it beside Detail.",
+    },
+    psnr: {
+      title: "PSNR, whole, dB",
+      decimals: 2,
+      better: (value) => value,
+      meaning: "The same over the whole photo, as papers give it. The smaller the hole, the higher it is.",
+    },
+    ssim: {
+      title: "SSIM",
+      decimals: 4,
+      better: (value) => value,
+      meaning: "Likeness of local structure over the whole photo; 1 is the truth itself.",
+    },
+    l1_hole: {
+      title: "L1 in the hole, %",
+      decimals: 2,
+      better: (value) => -value,
+      meaning: "Mean difference of the pixels' values, of their full range; less is better.",
+    },
+    detail: {
+      title: "Detail",
+      decimals: 2,
+      better: (value) => -Math.abs(value - 1),
+      meaning: "Fine structure in the hole over the truth's: 1 is right, less is blurred, more is too busy.",
+    },
+    patch_distance: {
+      title: "Patches",
+      decimals: 2,
+      better: (value) => -value,
+      meaning:
+        "How unlike the small patches in the hole are to those around it, by texture (sliced Wasserstein distance); " +
+        "less is better.",
+    },
+    seconds: {
+      title: "Seconds",
+      decimals: 2,
+      better: null,
+      meaning: "Time to fill on this server; of a model that was not loaded, with loading it.",
+    },
+  },
   /** What the released models do, by name; others have the server's description. */
   models: {
     "pconv-carafe": "For photos of any kind. Its fills come closest to real photos in our tests.",
