@@ -229,42 +229,36 @@ def _through_octaves(
 ) -> tuple[list[TracedLevel], Tensor, float]:
     """Follow the fill of a `PyramidUNet` through its octaves, fine to coarse, and through the smooth fill."""
     heads = [call for call in calls if call.name == "head"]
-    levels, total = [], torch.zeros_like(weights)
+    levels = []
     share = known
     for octave, call in enumerate(reversed(heads), 1):
         share = halved(share)  # how much of the coarser octave's pixels is known
         here = share[0, 0]
         gathered = _without_padding(call.gather(weights), tuple(here.shape))
         levels.append(TracedLevel(call.name, gathered * here, 2**octave))
-        total += _on_picture(gathered * here, known[0, 0], 2**octave)[0]
         weights = gathered * (1 - here)
-    smooth = _through_smooth_fill(image, known, weights, network.settings.sweeps)
-    levels.append(TracedLevel("smooth fill", smooth, 1))
-    return levels, total + smooth, float(weights.sum() - smooth.sum())
-
-
-def _through_smooth_fill(image: Tensor, known: Tensor, weights: Tensor, sweeps: int) -> Tensor:
-    """Follow weights through the membrane that the coarsest octave begins with; it is linear in the colours.
-
-    Args:
-        image: [1, 3, H, W].
-        known: [1, 1, H, W].
-        weights: [h, w], of the pixels of the smooth fill of that size.
-        sweeps: as of the network.
-
-    Returns:
-        [H, W], of the picture's known pixels.
-    """
+    # The octaves' pixels, and the membrane that the coarsest begins with, are linear in the picture's colours,
+    # but for clamping: derivatives say how much of each pixel of the picture is in them.
     with torch.enable_grad():
         colours = image.mean(1, keepdim=True).float().detach().requires_grad_()
         averages = known_averages(colours, known)
-        fill = coarsest_fill(*averages[-1])
-        for colour, share in averages[-2::-1]:
-            if fill.shape[-2:] == weights.shape:
-                break
-            fill = raised(fill, colour, share, sweeps)
-        (gathered,) = torch.autograd.grad(fill, colours, weights[None, None])
-    return gathered[0, 0] * known[0, 0]
+        taken = sum((averages[n][0][0, 0] * level.weights).sum() for n, level in enumerate(levels, 1))
+        smooth = _smooth_fill(averages, tuple(weights.shape), network.settings.sweeps)[0, 0]
+        (total,) = torch.autograd.grad(taken, colours, retain_graph=True)
+        (through_smooth,) = torch.autograd.grad((smooth * weights).sum(), colours)
+    through_smooth = through_smooth[0, 0] * known[0, 0]
+    levels.append(TracedLevel("smooth fill", through_smooth, 1))
+    return levels, total[0, 0] * known[0, 0] + through_smooth, float(weights.sum() - through_smooth.sum())
+
+
+def _smooth_fill(averages: list[tuple[Tensor, Tensor]], size: tuple[int, ...], sweeps: int) -> Tensor:
+    """Return the membrane at a size, as a `PyramidUNet` makes it below its coarsest octave."""
+    fill = coarsest_fill(*averages[-1])
+    for colour, known in averages[-2::-1]:
+        if fill.shape[-2:] == size:
+            break
+        fill = raised(fill, colour, known, sweeps)
+    return fill
 
 
 def _on_picture(weights: Tensor, known: Tensor, factor: int) -> tuple[Tensor, float]:
