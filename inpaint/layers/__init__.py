@@ -1,4 +1,4 @@
-"""Layers that carry validity: partial convolution and upsamplers of one shape."""
+"""Layers that carry validity: partial convolution and upsamplers of one contract."""
 
 from .directional import LINE_FEATURES, LINES, directional_candidates
 from .norm import ChannelNorm

@@ -70,5 +70,6 @@ def check_upsamplers(network: nn.Module, config: UpsamplingConfig) -> None:
     if config.groups is not None and all(part.groups != config.groups for part in upsamplers):
         channels = ", ".join(str(part.channels) for part in upsamplers)
         raise ValueError(
-            f"groups must divide the channels of a level, {channels}, got {config.groups}; take 1 or 2"
+            f"groups must divide the channels of a level, {channels}, got {config.groups}; "
+            "take a divisor of one of them"
         )

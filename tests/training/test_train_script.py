@@ -88,7 +88,10 @@ def test_the_upsampler_is_one_word(script: ModuleType, photos: Path, tmp_path: P
         (["--device", "cuda:99"], "cuda:99"),
         (["--schedule", "15x1:1"], "stride"),
         (["--up-kernel", "4"], "up_kernel must be odd, so that it has a middle, got 4; take 3 or 5"),
-        (["--up-groups", "7"], "groups must divide the channels of a level, 12, 8, got 7; take 1 or 2"),
+        (
+            ["--up-groups", "7"],
+            "groups must divide the channels of a level, 12, 8, got 7; take a divisor of one of them",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_clear_line(

@@ -61,8 +61,8 @@ class SamplingUpsampler(Upsampler):
             (torch.arange(size * self.scale, dtype=moved.dtype, device=moved.device) + 0.5) / self.scale
             for size in (h, w)
         )
-        own = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # [σH, σW, 2]
-        return 2 * (own + moved) / own.new_tensor([w, h]) - 1
+        at = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1) + moved
+        return torch.stack([2 * at[..., 0] / w - 1, 2 * at[..., 1] / h - 1], dim=-1)
 
     def _split(self, features: Tensor) -> Tensor:
         n, c, h, w = features.shape

@@ -231,6 +231,9 @@ def test_it_is_exported_with_the_size_of_a_finer_level(name: str) -> None:
         def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
             return fine + self.up(coarse, size=fine.shape[-2:])
 
+    h, w = (torch.export.Dim(axis, min=2, max=64) for axis in "hw")
+    free = {2: h, 3: w}, {2: 2 * h - 1, 3: 2 * w}
     tensors = torch.randn(1, 4, 5, 7), torch.randn(1, 4, 9, 14)
-    program = torch.export.export(Join(), tensors)
-    torch.testing.assert_close(program.module()(*tensors), Join()(*tensors))
+    program = torch.export.export(Join(), tensors, dynamic_shapes=free)
+    others = torch.randn(1, 4, 6, 3), torch.randn(1, 4, 11, 6)
+    torch.testing.assert_close(program.module()(*others), Join()(*others))
