@@ -237,14 +237,14 @@ def _through_octaves(
         gathered = _without_padding(call.gather(weights), tuple(here.shape))
         levels.append(TracedLevel(call.name, gathered * here, 2**octave))
         weights = gathered * (1 - here)
-    # The octaves' pixels, and the membrane that the coarsest begins with, are linear in the picture's colours,
-    # but for clamping: derivatives say how much of each pixel of the picture is in them.
+    # The octaves' pixels, and the membrane that the coarsest begins with, are linear in the picture's
+    # colours, but for clamping: derivatives say how much of each pixel of the picture is in them.
     with torch.enable_grad():
         colours = image.mean(1, keepdim=True).float().detach().requires_grad_()
         averages = known_averages(colours, known)
-        taken = sum((averages[n][0][0, 0] * level.weights).sum() for n, level in enumerate(levels, 1))
+        taken = [(averages[n][0][0, 0] * level.weights).sum() for n, level in enumerate(levels, 1)]
         smooth = _smooth_fill(averages, tuple(weights.shape), network.settings.sweeps)[0, 0]
-        (total,) = torch.autograd.grad(taken, colours, retain_graph=True)
+        (total,) = torch.autograd.grad(torch.stack(taken).sum(), colours, retain_graph=True)
         (through_smooth,) = torch.autograd.grad((smooth * weights).sum(), colours)
     through_smooth = through_smooth[0, 0] * known[0, 0]
     levels.append(TracedLevel("smooth fill", through_smooth, 1))
