@@ -12,16 +12,24 @@ using torch::headeronly::ScalarType;
 
 enum class Normalizer { none, softmax, sigmoid, sigmoid_normalized };
 
-// The sizes of one call. N, C, H, W are those of the features; the output is [N, C, scale·H, scale·W].
+// The sizes of one call. N, C, H, W are those of the features. Kernels belong to *centres*: centre (y, x) is
+// the source pixel (stride·y, stride·x), in the middle of the window that is reassembled. Upsampling has a
+// stride of 1, so every source pixel is a centre; downsampling has a scale of 1. The output is
+// [N, C, scale·rows, scale·columns].
 struct Geometry {
   int64_t batch, channels, height, width;
   int64_t kernel_size, groups, scale;
+  int64_t stride = 1;
+  int64_t rows = (height + stride - 1) / stride, columns = (width + stride - 1) / stride; // of centres
 
   constexpr int64_t taps() const { return kernel_size * kernel_size; }
   constexpr int64_t subpixels() const { return scale * scale; }
   constexpr int64_t radius() const { return kernel_size / 2; }
   constexpr int64_t channels_per_group() const { return channels / groups; }
   constexpr bool contains(int64_t y, int64_t x) const { return y >= 0 && y < height && x >= 0 && x < width; }
+  constexpr bool has_centre(int64_t y, int64_t x) const {
+    return y >= 0 && y < rows && x >= 0 && x < columns;
+  }
 };
 
 // A rank-4 tensor as bare memory.
@@ -36,7 +44,7 @@ struct View {
 struct KernelLayout {
   View view;
   int64_t tap;          // stride between taps; a group is k² taps further
-  int64_t h, w;         // strides between source pixels
+  int64_t h, w;         // strides between centres
   int64_t sub_h, sub_w; // strides between the rows and columns of sub-pixels
 
   static constexpr KernelLayout of_kernels(const View& v, const Geometry& g) {

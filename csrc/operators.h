@@ -57,28 +57,35 @@ inline void check_shape(
     fail(op, ": ", name, " must have shape [", n, ", ", c, ", ", h, ", ", w, "], got ", shape_of(tensor));
 }
 
-// Checks features and the three integers, and returns the sizes.
+// Checks features and the integers, and returns the sizes.
 inline Geometry check_features(
-    const char* op, const Tensor& features, int64_t kernel_size, int64_t groups, int64_t scale) {
+    const char* op,
+    const Tensor& features,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t scale,
+    int64_t stride = 1) {
   if (kernel_size < 1 || kernel_size % 2 == 0)
     fail(op, ": kernel_size must be odd and at least 1, got ", kernel_size);
   if (scale < 1) fail(op, ": scale must be at least 1, got ", scale);
+  if (stride < 1) fail(op, ": stride must be at least 1, got ", stride);
   if (groups < 1) fail(op, ": groups must be at least 1, got ", groups);
   if (features.dim() != 4) fail(op, ": features must have shape [N, C, H, W], got ", shape_of(features));
   check_dtype(op, "features", features);
   if (features.size(1) % groups != 0)
     fail(op, ": the channels of features, ", features.size(1), ", must be a multiple of groups = ", groups);
-  return {features.size(0), features.size(1), features.size(2), features.size(3), kernel_size, groups, scale};
+  const int64_t n = features.size(0), c = features.size(1), h = features.size(2), w = features.size(3);
+  return {n, c, h, w, kernel_size, groups, scale, stride};
 }
 
 inline void check_kernels(const char* op, const Tensor& kernels, const Geometry& g) {
   check_dtype(op, "kernels", kernels);
-  check_shape(op, "kernels", kernels, g.batch, g.groups * g.taps(), g.scale * g.height, g.scale * g.width);
+  check_shape(op, "kernels", kernels, g.batch, g.groups * g.taps(), g.scale * g.rows, g.scale * g.columns);
 }
 
 inline void check_logits(const char* op, const Tensor& logits, const Geometry& g) {
   check_dtype(op, "logits", logits);
-  check_shape(op, "logits", logits, g.batch, g.groups * g.taps() * g.subpixels(), g.height, g.width);
+  check_shape(op, "logits", logits, g.batch, g.groups * g.taps() * g.subpixels(), g.rows, g.columns);
 }
 
 inline void check_valid(const char* op, const Tensor& valid, const Geometry& g) {
@@ -88,7 +95,7 @@ inline void check_valid(const char* op, const Tensor& valid, const Geometry& g) 
 
 inline void check_grad(const char* op, const Tensor& grad, const Geometry& g) {
   check_dtype(op, "grad", grad);
-  check_shape(op, "grad", grad, g.batch, g.channels, g.scale * g.height, g.scale * g.width);
+  check_shape(op, "grad", grad, g.batch, g.channels, g.scale * g.rows, g.scale * g.columns);
 }
 
 inline Normalizer parse_normalizer(const char* op, const std::string& name) {
@@ -141,14 +148,11 @@ struct Call {
   }
   static Call of_logits(
       const char* op,
+      const Geometry& g,
       const Tensor& features,
       const Tensor& logits,
-      int64_t kernel_size,
-      int64_t groups,
-      int64_t scale,
       const std::string& normalizer,
       const Tensor* valid) {
-    const Geometry g = check_features(op, features, kernel_size, groups, scale);
     check_logits(op, logits, g);
     if (valid) check_valid(op, *valid, g);
     const std::optional<View> known = valid ? std::optional(view_of(*valid)) : std::nullopt;
@@ -179,7 +183,7 @@ Tensor forward_of(const Call& call, const Tensor* output_valid) {
   const Geometry& g = call.geometry;
   const Tensor& features = call.features;
   Tensor output = empty_with_format_of(
-      features, g.batch, g.channels, g.scale * g.height, g.scale * g.width, features.scalar_type());
+      features, g.batch, g.channels, g.scale * g.rows, g.scale * g.columns, features.scalar_type());
   if (g.batch * g.height * g.width == 0 || (g.channels == 0 && !output_valid)) return output;
   const View to_valid = output_valid ? view_of(*output_valid) : View{};
   Device::forward(call.reassembly(), view_of(output), output_valid ? &to_valid : nullptr);
@@ -221,6 +225,15 @@ Tensor carafe(
       Call::of_kernels("carafe", features, kernels, kernel_size, groups, scale), nullptr);
 }
 
+// y and v' of the masked form.
+template <class Device>
+std::tuple<Tensor, Tensor> masked_forward_of(const Call& call, const Tensor& valid) {
+  const Geometry& g = call.geometry;
+  const int64_t sizes[] = {g.batch, 1, g.scale * g.rows, g.scale * g.columns};
+  Tensor output_valid = torch::stable::new_empty(valid, {sizes, 4});
+  return {forward_of<Device>(call, &output_valid), output_valid};
+}
+
 template <class Device>
 Tensor carafe_fused(
     const Tensor& features,
@@ -229,9 +242,9 @@ Tensor carafe_fused(
     int64_t groups,
     int64_t scale,
     const std::string& normalizer) {
-  return forward_of<Device>(
-      Call::of_logits("carafe_fused", features, logits, kernel_size, groups, scale, normalizer, nullptr),
-      nullptr);
+  const char* op = "carafe_fused";
+  const Geometry g = check_features(op, features, kernel_size, groups, scale);
+  return forward_of<Device>(Call::of_logits(op, g, features, logits, normalizer, nullptr), nullptr);
 }
 
 template <class Device>
@@ -243,12 +256,36 @@ std::tuple<Tensor, Tensor> carafe_fused_masked(
     int64_t scale,
     const std::string& normalizer,
     const Tensor& valid) {
-  const Call call =
-      Call::of_logits("carafe_fused", features, logits, kernel_size, groups, scale, normalizer, &valid);
-  const Geometry& g = call.geometry;
-  const int64_t sizes[] = {g.batch, 1, g.scale * g.height, g.scale * g.width};
-  Tensor output_valid = torch::stable::new_empty(valid, {sizes, 4});
-  return {forward_of<Device>(call, &output_valid), output_valid};
+  const char* op = "carafe_fused";
+  const Geometry g = check_features(op, features, kernel_size, groups, scale);
+  return masked_forward_of<Device>(Call::of_logits(op, g, features, logits, normalizer, &valid), valid);
+}
+
+template <class Device>
+Tensor carafe_down(
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t stride,
+    const std::string& normalizer) {
+  const char* op = "carafe_down";
+  const Geometry g = check_features(op, features, kernel_size, groups, 1, stride);
+  return forward_of<Device>(Call::of_logits(op, g, features, logits, normalizer, nullptr), nullptr);
+}
+
+template <class Device>
+std::tuple<Tensor, Tensor> carafe_down_masked(
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t stride,
+    const std::string& normalizer,
+    const Tensor& valid) {
+  const char* op = "carafe_down";
+  const Geometry g = check_features(op, features, kernel_size, groups, 1, stride);
+  return masked_forward_of<Device>(Call::of_logits(op, g, features, logits, normalizer, &valid), valid);
 }
 
 template <class Device>
@@ -279,8 +316,26 @@ std::tuple<Tensor, Tensor> carafe_fused_backward(
     bool features_wanted,
     bool logits_wanted) {
   const char* op = "carafe_fused_backward";
-  const Call call = Call::of_logits(
-      op, features, logits, kernel_size, groups, scale, normalizer, valid ? &*valid : nullptr);
+  const Geometry g = check_features(op, features, kernel_size, groups, scale);
+  const Call call = Call::of_logits(op, g, features, logits, normalizer, valid ? &*valid : nullptr);
+  return backward_of<Device>(op, call, grad, features_wanted, logits_wanted);
+}
+
+template <class Device>
+std::tuple<Tensor, Tensor> carafe_down_backward(
+    const Tensor& grad,
+    const Tensor& features,
+    const Tensor& logits,
+    int64_t kernel_size,
+    int64_t groups,
+    int64_t stride,
+    const std::string& normalizer,
+    const std::optional<Tensor>& valid,
+    bool features_wanted,
+    bool logits_wanted) {
+  const char* op = "carafe_down_backward";
+  const Geometry g = check_features(op, features, kernel_size, groups, 1, stride);
+  const Call call = Call::of_logits(op, g, features, logits, normalizer, valid ? &*valid : nullptr);
   return backward_of<Device>(op, call, grad, features_wanted, logits_wanted);
 }
 
@@ -301,6 +356,16 @@ inline void define_operators(torch::stable::detail::StableLibrary& m) {
       "carafe_fused_backward(Tensor grad, Tensor features, Tensor logits, int kernel_size, int groups, "
       "int scale, str normalizer, Tensor? valid, bool features_wanted, bool logits_wanted) "
       "-> (Tensor, Tensor)");
+  m.def(
+      "carafe_down(Tensor features, Tensor logits, int kernel_size=5, int groups=1, int stride=2, "
+      "str normalizer='softmax') -> Tensor");
+  m.def(
+      "carafe_down.masked(Tensor features, Tensor logits, int kernel_size, int groups, int stride, "
+      "str normalizer, Tensor valid) -> (Tensor, Tensor)");
+  m.def(
+      "carafe_down_backward(Tensor grad, Tensor features, Tensor logits, int kernel_size, int groups, "
+      "int stride, str normalizer, Tensor? valid, bool features_wanted, bool logits_wanted) "
+      "-> (Tensor, Tensor)");
 }
 
 template <class Device>
@@ -310,6 +375,9 @@ void register_operators(torch::stable::detail::StableLibrary& m) {
   m.impl("carafe_fused", TORCH_BOX(&carafe_fused<Device>));
   m.impl("carafe_fused.masked", TORCH_BOX(&carafe_fused_masked<Device>));
   m.impl("carafe_fused_backward", TORCH_BOX(&carafe_fused_backward<Device>));
+  m.impl("carafe_down", TORCH_BOX(&carafe_down<Device>));
+  m.impl("carafe_down.masked", TORCH_BOX(&carafe_down_masked<Device>));
+  m.impl("carafe_down_backward", TORCH_BOX(&carafe_down_backward<Device>));
 }
 
 } // namespace inpaint

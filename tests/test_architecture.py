@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "ops": {"files"},
     "layers": {"ops"},
     "compat": {"ops", "layers"},
+    "segmentation": {"layers"},
     "networks": {"layers", "ops"},
     "images": {"files"},
     "masks": {"images", "files"},

@@ -1,9 +1,10 @@
 // What forward and backward have in common on the CPU: tiles, blocks of channels, and reading features.
 //
-// A work item is a tile of source pixels of one picture; threads take items from torch's own pool and own all
-// that they write, so results are the same for every number of threads. Per item and group: get the weights
-// of the tile, then go through the channels in blocks of a few vector registers. All σ² output pixels of a
-// source pixel read the same window of features, so each loaded vector is used σ² times.
+// A work item is a tile of centres of one picture (layout.h; all source pixels where the stride is 1);
+// threads take items from torch's own pool and own all that they write, so results are the same for every
+// number of threads. Per item and group: get the weights of the tile, then go through the channels in blocks
+// of a few vector registers. All σ² output pixels of a centre read the same window of features, so each
+// loaded vector is used σ² times.
 #pragma once
 
 #include "../layout.h"
@@ -31,26 +32,31 @@ constexpr int kVectors = kRegisters / 2 / kOutputs; // of channels in a block: s
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The tiles of a whole batch, counted through.
+// The tiles of a whole batch, counted through. They are sized in source pixels, so that their windows do not
+// grow with the stride.
 struct Tiles {
   Geometry g;
-  int64_t rows, columns, down, across;
+  int64_t rows, columns, down, across; // of centres in a tile; of tiles
 
-  Tiles(const Geometry& geometry, int64_t tile_rows, int64_t tile_columns)
+  Tiles(const Geometry& geometry, int64_t pixel_rows, int64_t pixel_columns)
       : g(geometry),
-        rows(tile_rows),
-        columns(tile_columns),
-        down(ceil_div(geometry.height, tile_rows)),
-        across(ceil_div(geometry.width, tile_columns)) {}
+        rows(ceil_div(pixel_rows, geometry.stride)),
+        columns(ceil_div(pixel_columns, geometry.stride)),
+        down(ceil_div(geometry.rows, rows)),
+        across(ceil_div(geometry.columns, columns)) {}
 
   int64_t count() const { return g.batch * down * across; }
   int64_t picture(int64_t item) const { return item / (down * across); }
   Rect rect(int64_t item) const {
     const int64_t tile = item % (down * across);
     const int64_t top = tile / across * rows, left = tile % across * columns;
-    return {top, left, std::min(rows, g.height - top), std::min(columns, g.width - left)};
+    return {top, left, std::min(rows, g.rows - top), std::min(columns, g.columns - left)};
   }
 };
+
+// How many times larger a tile is each way. In NCHW a run of a plane then gives as many centres as with a
+// stride of 1, and neighbouring windows are packed together.
+inline int64_t tile_enlargement(const Geometry& g, bool planes) { return planes && g.stride > 1 ? 2 : 1; }
 
 // Blocks of at most `largest_vectors` vectors: f(first channel, channels, vectors).
 template <class A, class F>

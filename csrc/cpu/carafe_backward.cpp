@@ -10,7 +10,7 @@ namespace {
 constexpr int kLongVectors = 1024 / kVectorBytes; // of channels in a block that is only summed over
 constexpr int64_t kBackwardRows = 8, kBackwardColumns = 16;
 
-// Where the output gradient of the tile's source pixels lies: sub-pixel s of (y, x) at
+// Where the output gradient of the tile's centres lies: sub-pixel s of (y, x) at
 // base + y·row + x·column + subpixel[s].
 template <class A>
 struct GradPixels {
@@ -19,7 +19,7 @@ struct GradPixels {
   const int64_t* subpixel;
 };
 
-// The gradient at the σ²-fold of `rect`, which lies inside the image.
+// The gradient at the σ²-fold of the centres of `rect`, which are all there.
 template <class A>
 GradPixels<A> grad_pixels(
     const View& grad,
@@ -38,7 +38,7 @@ GradPixels<A> grad_pixels(
     const int64_t offset = n * grad.n + c0 + rect.top * g.scale * grad.h + rect.left * g.scale * grad.w;
     return {static_cast<const A*>(grad.data) + offset, g.scale * grad.h, g.scale * grad.w, subpixel.data()};
   }
-  const Geometry fine{g.batch, g.channels, g.height * g.scale, g.width * g.scale, g.kernel_size, g.groups, 1};
+  const Geometry fine{g.batch, g.channels, g.rows * g.scale, g.columns * g.scale, g.kernel_size, g.groups, 1};
   const Rect enlarged{rect.top * g.scale, rect.left * g.scale, rect.height * g.scale, rect.width * g.scale};
   const Pixels<A> packed = pack_features<A>(grad, n, c0, count, padded, enlarged, fine, nullptr, buffer);
   for (int64_t s = 0; s < subs; ++s) subpixel[s] = s / g.scale * packed.row + s % g.scale * packed.column;
@@ -100,8 +100,37 @@ inline void gather_features_gradient(
     for (int v = 0; v < V; ++v) Vec::store(to + q * stride + v * Vec::lanes, sum[q][v]);
 }
 
-// Writes the block's features' gradient of one tile: column by column of Q pixels, so that the gradients
-// around them, most of which the row above has read, are still near the core.
+// The same at one source pixel q = (qy, qx) where the stride is above 1 and σ is 1: the centres p around q
+// whose windows reach it are a stride apart, and so are the taps with which they read it.
+template <class A, int V>
+inline void gather_strided_gradient(
+    const Geometry& g,
+    int64_t qy,
+    int64_t qx,
+    const Rect& near,
+    const A* weights,
+    const GradPixels<A>& grad,
+    A* to) {
+  using Vec = Vector<A>;
+  typename Vec::type sum[V] = {};
+  const int64_t r = g.radius(), k = g.kernel_size, padded = padded_weights<A>(g), stride = g.stride;
+  const auto first = [&](int64_t q) { return q > r ? ceil_div(q - r, stride) : 0; };
+  const int64_t y1 = std::min((qy + r) / stride, g.rows - 1), x0 = first(qx),
+                x1 = std::min((qx + r) / stride, g.columns - 1);
+  for (int64_t py = first(qy); py <= y1; ++py) {
+    const int64_t row = py - near.top, taps = (qy - py * stride + r) * k + qx + r;
+    for (int64_t px = x0; px <= x1; ++px) {
+      const int64_t column = px - near.left;
+      const A w = weights[(row * near.width + column) * padded + taps - px * stride];
+      const A* slope = grad.base + row * grad.row + column * grad.column;
+      for (int v = 0; v < V; ++v) sum[v] += w * Vec::load(slope + v * Vec::lanes);
+    }
+  }
+  for (int v = 0; v < V; ++v) Vec::store(to + v * Vec::lanes, sum[v]);
+}
+
+// Writes the block's features' gradient of one tile of source pixels: column by column of Q pixels, so that
+// the gradients around them, most of which the row above has read, are still near the core.
 template <class A, int Q, int V>
 void features_gradient_tile(
     const Geometry& g,
@@ -126,7 +155,9 @@ void features_gradient_tile(
     for (int64_t y = 0; y < tile.height; ++y) {
       const int64_t qy = tile.top + y;
       A* sums = start + y * row + x * column;
-      if (together)
+      if (Q == 1 && g.stride > 1)
+        gather_strided_gradient<A, V>(g, qy, qx, near, weights, grad, sums);
+      else if (together)
         gather_features_gradient<A, Q, V>(g, qy, qx, 0, k + Q - 1, near, weights, grad, sums, column);
       else
         gather_features_gradient<A, 1, V>(g, qy, qx, left, right, near, weights, grad, sums, column);
@@ -178,7 +209,7 @@ void kernel_gradients(
   for (int64_t t = 0; t < taps; ++t) shift[t] = t / k * window.row + t % k * window.column;
   for (int64_t y = 0; y < tile.height; ++y)
     for (int64_t x = 0; x < tile.width; ++x) {
-      const A* corner = window.base + y * window.row + x * window.column;
+      const A* corner = window.base + g.stride * (y * window.row + x * window.column);
       const A* pixel =
           grad.base + (tile.top + y - near.top) * grad.row + (tile.left + x - near.left) * grad.column;
       A* out = gradients + (y * tile.width + x) * padded_weights<A>(g);
@@ -215,18 +246,18 @@ void backward(
   const Normalizer normalizer = call.normalizer;
   const View* valid = call.valid;
   const bool planes = grad.c != 1; // as in forward
-  const Tiles tiles(g, kBackwardRows, planes ? 2 * kBackwardColumns : kBackwardColumns);
+  const int64_t larger = tile_enlargement(g, planes);
+  const Tiles tiles(g, larger * kBackwardRows, larger * (planes ? 2 * kBackwardColumns : kBackwardColumns));
   const int64_t per_pixel = padded_weights<A>(g), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
     std::vector<A> weights, own_weights, raw, gradients, near_known, known, packed, packed_grad, sums;
     std::vector<int64_t> subpixel;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t n = tiles.picture(item);
-      const Rect tile = tiles.rect(item), window = tile.grown(g.radius());
-      // All source pixels that read a pixel of the tile.
-      const Rect near = window.clipped(g);
+      const Rect tile = tiles.rect(item), window = tile.window(g), owned = tile.owned(g);
+      const Rect near = tile.readers(g); // their weights and gradients are what ∂L/∂x is gathered from
       if (valid) {
-        pack_valid(*valid, n, near.grown(g.radius()), g, near_known);
+        pack_valid(*valid, n, near.window(g), g, near_known);
         pack_valid(*valid, n, window, g, known);
       }
       for (int64_t group = 0; group < g.groups; ++group) {
@@ -244,11 +275,11 @@ void backward(
                 const View& to = *features_gradient;
                 const auto write = [&](auto Q) {
                   features_gradient_tile<A, Q.value, V.value>(
-                      g, tile, near, weights.data(), slopes, count, to, n * to.n + c0 * to.c, sums);
+                      g, owned, near, weights.data(), slopes, count, to, n * to.n + c0 * to.c, sums);
                 };
-                if (g.kernel_size > 3)
+                if (g.kernel_size > 3 && g.stride == 1)
                   write(std::integral_constant<int, 4>());
-                else if (g.kernel_size == 3)
+                else if (g.kernel_size == 3 && g.stride == 1)
                   write(std::integral_constant<int, 2>());
                 else
                   write(std::integral_constant<int, 1>());

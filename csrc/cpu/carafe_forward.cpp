@@ -28,7 +28,7 @@ inline void reassemble(
     for (int v = 0; v < V; ++v) Vec::store(y[s] + v * Vec::lanes, sum[s][v]);
 }
 
-// Writes the block's output pixels of one tile, in place or a row of source pixels at a time.
+// Writes the block's output pixels of one tile, in place or a row of centres at a time.
 template <class A>
 void reassemble_tile(
     const Geometry& g,
@@ -42,7 +42,7 @@ void reassemble_tile(
     std::vector<A>& buffer) {
   const int64_t subs = g.subpixels(), scale = g.scale, padded = vectors * Vector<A>::lanes;
   const bool in_place = readable_in_place<A>(output, channels);
-  // Where output pixel (i, j) of the row's first source pixel goes, and how far the rows and pixels are
+  // Where output pixel (i, j) of the row's first centre goes, and how far the rows and pixels are
   // apart.
   const int64_t row = in_place ? output.h : tile.width * scale * padded,
                 column = in_place ? output.w : padded;
@@ -51,7 +51,7 @@ void reassemble_tile(
     const int64_t first = base + (tile.top + y) * scale * output.h + tile.left * scale * output.w;
     A* start = in_place ? static_cast<A*>(output.data) + first : buffer.data();
     for (int64_t x = 0; x < tile.width; ++x) {
-      const A* corner = window.base + y * window.row + x * window.column;
+      const A* corner = window.base + g.stride * (y * window.row + x * window.column);
       const A* w = weights + (y * tile.width + x) * padded_weights<A>(g);
       for (int64_t s = 0; s < subs; s += kOutputs) {
         const int64_t outputs = std::min<int64_t>(kOutputs, subs - s);
@@ -82,13 +82,14 @@ void forward(const Reassembly& call, const View& output, const View* output_vali
   const Normalizer normalizer = call.normalizer;
   const View* valid = call.valid;
   const bool planes = output.c != 1; // NCHW: few planes at a time, long runs in each
-  const Tiles tiles(g, kTile, planes ? 4 * kTile : kTile);
+  const int64_t size = kTile * tile_enlargement(g, planes);
+  const Tiles tiles(g, size, planes ? 4 * size : size);
   const int64_t subs = g.subpixels(), group_channels = g.channels_per_group();
   torch::stable::parallel_for(0, tiles.count(), 1, [&](int64_t begin, int64_t end) {
     std::vector<A> weights, known, packed, shares, rows;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t n = tiles.picture(item);
-      const Rect tile = tiles.rect(item), window = tile.grown(g.radius());
+      const Rect tile = tiles.rect(item), window = tile.window(g);
       if (valid) {
         pack_valid(*valid, n, window, g, known);
         shares.assign(tile.area() * subs, A(0));

@@ -184,8 +184,8 @@ inline void spread(const A* corner, int64_t row, int64_t k, int64_t subpixels, A
     fill(std::integral_constant<int, 0>());
 }
 
-// Turns logits into weights in place for every pixel of `rect`. Given valid over rect grown by the radius,
-// does the masked form and adds each output pixel's known share to shares [pixel][sub-pixel].
+// Turns logits into weights in place for every centre of `rect`. Given valid over the windows of rect, does
+// the masked form and adds each output pixel's known share to shares [pixel][sub-pixel].
 template <class A>
 void normalize(
     Normalizer normalizer,
@@ -195,14 +195,14 @@ void normalize(
     A* shares,
     std::vector<A>& weights) {
   const int64_t taps = g.taps(), subs = g.subpixels(), k = g.kernel_size, count = taps * subs;
-  const int64_t padded = padded_weights<A>(g), valid_width = rect.width + 2 * g.radius();
+  const int64_t padded = padded_weights<A>(g), valid_width = rect.window(g).width;
   std::vector<A> known(padded, A(0)), all_one(padded, A(0)), share(subs);
   std::fill(all_one.begin(), all_one.begin() + count, A(1));
   for (int64_t p = 0; p < rect.area(); ++p) {
     A* w = weights.data() + p * padded;
     bool all_known = true, none_known = false;
     if (valid) {
-      const A* corner = valid + (p / rect.width) * valid_width + p % rect.width;
+      const A* corner = valid + g.stride * (p / rect.width * valid_width + p % rect.width);
       none_known = true;
       for (int64_t i = 0; i < k; ++i)
         for (int64_t j = 0; j < k; ++j) {

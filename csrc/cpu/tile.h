@@ -1,8 +1,8 @@
 // Moving rectangles between tensors of any type and strides and small buffers in the type sums are kept in.
 //
-// The kernels work on tiles of source pixels. A tile's features are either read in place (channels_last, same
-// type, nothing to hide) or packed first: converted, channels innermost, zero outside the image and where the
-// pixel is unknown. So one inner loop serves every layout, type and border.
+// The kernels work on tiles of centres. The features of a tile's windows are either read in place
+// (channels_last, same type, nothing to hide) or packed first: converted, channels innermost, zero outside
+// the image and where the pixel is unknown. So one inner loop serves every layout, type and border.
 #pragma once
 
 #include "../layout.h"
@@ -51,14 +51,31 @@ template <class A> constexpr ScalarType dtype_of();
 template <> constexpr ScalarType dtype_of<float>() { return ScalarType::Float; }
 template <> constexpr ScalarType dtype_of<double>() { return ScalarType::Double; }
 
-// A half-open rectangle of source pixels; it may reach outside the image.
+// A half-open rectangle of source pixels, or of centres; it may reach outside the image.
 struct Rect {
   int64_t top, left, height, width;
 
-  Rect grown(int64_t by) const { return {top - by, left - by, height + 2 * by, width + 2 * by}; }
-  Rect clipped(const Geometry& g) const {
+  Rect clipped(int64_t rows, int64_t columns) const {
     const int64_t t = std::max<int64_t>(top, 0), l = std::max<int64_t>(left, 0);
-    return {t, l, std::min(top + height, g.height) - t, std::min(left + width, g.width) - l};
+    return {t, l, std::min(top + height, rows) - t, std::min(left + width, columns) - l};
+  }
+  Rect clipped(const Geometry& g) const { return clipped(g.height, g.width); }
+
+  // Of centres: the source pixels that their windows cover.
+  Rect window(const Geometry& g) const {
+    const int64_t r = g.radius(), s = g.stride, k = g.kernel_size;
+    return {top * s - r, left * s - r, (height - 1) * s + k, (width - 1) * s + k};
+  }
+  // Of centres: the source pixels that belong to them, each to the nearest centre above and left of it.
+  Rect owned(const Geometry& g) const {
+    const int64_t s = g.stride;
+    return Rect{top * s, left * s, height * s, width * s}.clipped(g);
+  }
+  // Of centres: the centres whose windows reach the source pixels that belong to these.
+  Rect readers(const Geometry& g) const {
+    const int64_t before = g.radius() / g.stride, after = (g.radius() + g.stride - 1) / g.stride;
+    const Rect near{top - before, left - before, height + before + after, width + before + after};
+    return near.clipped(g.rows, g.columns);
   }
   bool inside(const Geometry& g) const {
     return top >= 0 && left >= 0 && top + height <= g.height && left + width <= g.width;

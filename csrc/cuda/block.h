@@ -138,17 +138,21 @@ __device__ __forceinline__ void write_quads(
   });
 }
 
-// A rectangle of source pixels, partly outside the image perhaps.
+// A rectangle of source pixels or of centres (layout.h), partly outside the image perhaps.
 struct Rect {
   int64_t top, left;
   int rows, columns;
 
   __device__ int area() const { return rows * columns; }
-  __device__ Rect grown(int by) const { return {top - by, left - by, rows + 2 * by, columns + 2 * by}; }
+  // Of centres: the source pixels that their k×k windows cover.
+  __device__ Rect window(int k, int stride) const {
+    const int r = k / 2;
+    return {top * stride - r, left * stride - r, (rows - 1) * stride + k, (columns - 1) * stride + k};
+  }
 };
 
-// The weights of one group and of S sub-pixels, from `first_sub` on, for the pixels of a rectangle. In shared
-// memory they are [pixel][tap][S]; sub-pixels that do not exist have weights 0.
+// The weights of one group and of S sub-pixels, from `first_sub` on, for the centres of a rectangle. In
+// shared memory they are [pixel][tap][S]; sub-pixels that do not exist have weights 0.
 template <class A, int S>
 struct Weights {
   const KernelLayout& layout;
@@ -172,7 +176,7 @@ struct Weights {
     if (pixels_apart) {
       for (int p = first; p < rect.area(); p += step) {
         const int64_t y = rect.top + p / rect.columns, x = rect.left + p % rect.columns;
-        const bool inside = g.contains(y, x);
+        const bool inside = g.has_centre(y, x);
         const int64_t pixel = base + y * layout.h + x * layout.w;
         for (int j = lane; j < count; j += inner) {
           const int sub = first_sub + j % S;
@@ -188,7 +192,7 @@ struct Weights {
           const int64_t y = rect.top + row;
           for (int column = lane; column < rect.columns; column += inner) {
             const int64_t x = rect.left + column;
-            const bool inside = g.contains(y, x);
+            const bool inside = g.has_centre(y, x);
             f((row * rect.columns + column) * count + j,
               inside && sub < g.subpixels() ? number + y * layout.h + x * layout.w : -1);
           }
@@ -216,12 +220,11 @@ struct Weights {
   }
 };
 
-// valid over `rect` grown by the radius, into a buffer: 0 outside the image.
+// valid over `window`, into a buffer: 0 outside the image.
 template <class A>
-__device__ void read_valid(const View& valid, int64_t n, const Rect& rect, const Geometry& g, A* known) {
-  const int r = static_cast<int>(g.radius()), columns = rect.columns + 2 * r;
-  for (int i = threadIdx.x; i < (rect.rows + 2 * r) * columns; i += blockDim.x) {
-    const int64_t y = rect.top - r + i / columns, x = rect.left - r + i % columns;
+__device__ void read_valid(const View& valid, int64_t n, const Rect& window, const Geometry& g, A* known) {
+  for (int i = threadIdx.x; i < window.area(); i += blockDim.x) {
+    const int64_t y = window.top + i / window.columns, x = window.left + i % window.columns;
     known[i] = g.contains(y, x) ? load<A>(valid, n * valid.n + y * valid.h + x * valid.w) : A(0);
   }
 }
@@ -271,14 +274,23 @@ __device__ A normalize(Normalizer normalizer, int k, A* w, int stride, const A* 
   return sum == A(0) ? A(0) : sum * share_factor / all;
 }
 
-// Normalises the weights of a rectangle, an output pixel per thread; f(output pixel, known share).
+// Normalises the weights of a rectangle, an output pixel per thread; f(output pixel, known share). `known` is
+// valid over the rectangle's windows, which are `stride` apart.
 template <class A, int S, class F>
 __device__ __forceinline__ void normalize_all(
-    Normalizer normalizer, const Geometry& g, const Rect& rect, A* weights, const A* known, const F& f) {
-  const int k = static_cast<int>(g.kernel_size), taps = k * k, known_row = rect.columns + k - 1;
+    Normalizer normalizer,
+    const Geometry& g,
+    int stride,
+    const Rect& rect,
+    A* weights,
+    const A* known,
+    const F& f) {
+  const int k = static_cast<int>(g.kernel_size), taps = k * k;
+  const int known_row = (rect.columns - 1) * stride + k;
   for (int i = threadIdx.x; i < rect.area() * S; i += blockDim.x) {
     const int pixel = i / S;
-    const A* window = known ? known + pixel / rect.columns * known_row + pixel % rect.columns : nullptr;
+    const A* window =
+        known ? known + stride * (pixel / rect.columns * known_row + pixel % rect.columns) : nullptr;
     f(i, normalize(normalizer, k, weights + pixel * taps * S + i % S, S, window, known_row));
   }
 }

@@ -7,6 +7,7 @@
 namespace inpaint::cuda {
 
 void features_gradient(const Reassembly& call, const View& grad, const View& to);
+void strided_features_gradient(const Reassembly& call, const View& grad, const View& to);
 void kernels_gradient(const Reassembly& call, const View& grad, const KernelLayout& to);
 
 struct Cuda {

@@ -1,4 +1,4 @@
-// CARAFE on CUDA devices, backward to the features.
+// CARAFE on CUDA devices, backward to the features where the stride is 1.
 #include "carafe.h"
 #include "work.h"
 
@@ -47,11 +47,11 @@ __global__ void __launch_bounds__(256) features_gradient_kernel(const Work<A> wo
       const int done = step - 2 * r; // the strip's row whose last contribution this is
       if (near.top >= 0 && near.top < g.height) {
         for (int first_sub = 0; first_sub < g.subpixels(); first_sub += S) {
-          if (known) read_valid(work.valid, item.n, near, g, known);
+          if (known) read_valid(work.valid, item.n, near.window(k, 1), g, known);
           Weights<A, S>(work.kernels, g, item.n, item.group, first_sub).read(near, weights);
           read_grad<A, S>(work, item.n, c0, c_end, near, first_sub, slopes);
           __syncthreads();
-          normalize_all<A, S>(work.normalizer, g, near, weights, known, [](int, A) {});
+          normalize_all<A, S>(work.normalizer, g, 1, near, weights, known, [](int, A) {});
           __syncthreads();
 #pragma unroll
           for (int d = 0; d < k + kAcross - 1; ++d) {
@@ -127,6 +127,7 @@ bool launch_features_gradient(Work<A> work, const Device& device) {
 } // namespace
 
 void features_gradient(const Reassembly& call, const View& grad, const View& to) {
+  if (call.geometry.stride > 1) return strided_features_gradient(call, grad, to);
   const Device device(call.device);
   with_constants(call, [&](auto type, auto S, auto K) {
     auto work = new_work<decltype(type)>(call, grad);

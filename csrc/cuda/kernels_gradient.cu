@@ -5,27 +5,26 @@
 namespace inpaint::cuda {
 namespace {
 
-// A thread sums gₖ = Σ_c grad·xₖ for the taps of one row of a source pixel's window (one tap where K is 0)
+// A thread sums gₖ = Σ_c grad·xₖ for the taps of one row of a centre's window (one tap where K is 0)
 // and S sub-pixels; then the weights are normalised once more and gₖ becomes the gradient of the logits.
-template <class A, int S, int K>
+template <class A, int S, int K, bool Strided>
 __global__ void __launch_bounds__(512) kernels_gradient_kernel(const Work<A> work) {
   constexpr int run = K ? K : 1; // taps at once
   const Geometry& g = work.g;
-  const int k = K ? K : static_cast<int>(g.kernel_size), r = k / 2, taps = k * k,
-            area = work.rows * work.columns;
+  const int k = K ? K : static_cast<int>(g.kernel_size), taps = k * k, area = work.rows * work.columns,
+            stride = Strided ? static_cast<int>(g.stride) : 1;
+  const int window_size = static_cast<int>(work.window_area(stride)) * work.pixel_stride();
   A* gradients = reinterpret_cast<A*>(inpaint_shared);
   A* pixels = gradients + area * taps * S;
-  A* slopes = pixels + work.window_area() * work.pixel_stride();
+  A* slopes = pixels + window_size;
   A* weights = pixels; // when the sums are done, in their operands' place
-  A* known = pixels +
-      max(work.window_area() * work.pixel_stride() + area * (S * work.block_channels() + kQuad),
-          area * taps * S);
+  A* known = pixels + max(window_size + area * (S * work.block_channels() + kQuad), area * taps * S);
   if (!work.valid.data) known = nullptr;
 
   for (int64_t index = blockIdx.x; index < work.items(); index += gridDim.x) {
     const Item item(work, index, S);
-    const Rect window = item.tile.grown(r);
-    if (known) read_valid(work.valid, item.n, item.tile, g, known);
+    const Rect window = item.tile.window(k, stride);
+    if (known) read_valid(work.valid, item.n, window, g, known);
     for (int i = threadIdx.x; i < area * taps * S; i += blockDim.x) gradients[i] = 0;
     const int64_t first = item.group * g.channels_per_group(), end = first + g.channels_per_group();
     for (int64_t c0 = first; c0 < end; c0 += work.block_channels()) {
@@ -36,7 +35,8 @@ __global__ void __launch_bounds__(512) kernels_gradient_kernel(const Work<A> wor
       for (int i = threadIdx.x; i < area * (taps / run); i += blockDim.x) {
         const int pixel = i % area, tap = i / area * run;
         const A* x = pixels +
-            ((pixel / work.columns + tap / k) * window.columns + pixel % work.columns + tap % k) *
+            ((pixel / work.columns * stride + tap / k) * window.columns + pixel % work.columns * stride +
+             tap % k) *
                 work.pixel_stride();
         const A* slope = slopes + pixel * (S * work.block_channels() + kQuad);
         A sum[run][S] = {};
@@ -68,10 +68,10 @@ __global__ void __launch_bounds__(512) kernels_gradient_kernel(const Work<A> wor
       const Weights<A, S> of(work.kernels, g, item.n, item.group, item.first_sub);
       of.read(item.tile, weights);
       __syncthreads();
-      normalize_all<A, S>(work.normalizer, g, item.tile, weights, known, [&](int output, A) {
+      normalize_all<A, S>(work.normalizer, g, stride, item.tile, weights, known, [&](int output, A) {
         const int pixel = output / S, sub = item.first_sub + output % S;
         const int64_t y = item.tile.top + pixel / work.columns, x = item.tile.left + pixel % work.columns;
-        if (y >= g.height || x >= g.width || sub >= g.subpixels()) return;
+        if (y >= g.rows || x >= g.columns || sub >= g.subpixels()) return;
         const int64_t logit =
             of.base + y * work.kernels.h + x * work.kernels.w + work.kernels.subpixel(sub, g);
         const int at = pixel * taps * S + output % S;
@@ -87,20 +87,21 @@ __global__ void __launch_bounds__(512) kernels_gradient_kernel(const Work<A> wor
   }
 }
 
-template <class A, int S, int K>
+template <class A, int S, int K, bool Strided>
 bool launch_kernels_gradient(Work<A> work, const Device& device) {
   const Geometry& g = work.g;
+  const int64_t stride = Strided ? g.stride : 1;
   const auto bytes = [&] {
     const int64_t area = work.rows * work.columns, weights = area * g.taps() * S;
     const int64_t operands =
-        work.window_area() * int64_t(work.pixel_stride()) + area * (S * work.block_channels() + kQuad);
-    return int64_t(sizeof(A)) * (weights + std::max(operands, weights) + work.window_area());
+        work.window_area(stride) * int64_t(work.pixel_stride()) + area * (S * work.block_channels() + kQuad);
+    return int64_t(sizeof(A)) * (weights + std::max(operands, weights) + work.window_area(stride));
   };
-  if (!choose_tile(work, {{8, 8}, {4, 8}, {4, 4}, {1, 4}}, 8, device.shared_memory(), bytes)) return false;
+  if (!choose_tile(work, tiles_of_windows(Strided), 8, device.shared_memory(), bytes)) return false;
   work.chunks = ceil_div(g.subpixels(), S);
   const int64_t threads = work.rows * work.columns * (K ? K : g.taps());
   device.launch(
-      kernels_gradient_kernel<A, S, K>,
+      kernels_gradient_kernel<A, S, K, Strided>,
       work,
       work.items(),
       std::min<int64_t>(ceil_div(threads, 32) * 32, 512),
@@ -115,7 +116,10 @@ void kernels_gradient(const Reassembly& call, const View& grad, const KernelLayo
   with_constants(call, [&](auto type, auto S, auto K) {
     auto work = new_work<decltype(type)>(call, grad);
     work.kernels_gradient = to;
-    return launch_kernels_gradient<decltype(type), S.value, K.value>(work, device);
+    if constexpr (S.value == 1)
+      if (call.geometry.stride > 1)
+        return launch_kernels_gradient<decltype(type), 1, K.value, true>(work, device);
+    return launch_kernels_gradient<decltype(type), S.value, K.value, false>(work, device);
   });
 }
 

@@ -37,8 +37,8 @@ struct Work {
   __device__ int channels_at_hand(int64_t c0, int64_t c_end) const {
     return static_cast<int>(c_end - c0 < block_channels() ? c_end - c0 : block_channels());
   }
-  __host__ __device__ int window_area() const {
-    return static_cast<int>((rows + g.kernel_size - 1) * (columns + g.kernel_size - 1));
+  __host__ __device__ int64_t window_area(int64_t stride) const {
+    return ((rows - 1) * stride + g.kernel_size) * ((columns - 1) * stride + g.kernel_size);
   }
   __host__ __device__ int64_t items() const {
     return g.batch * tiles_down * tiles_across * g.groups * chunks * splits;
@@ -85,7 +85,7 @@ __device__ void read_features(
   read_quads(v, g.channels_per_group(), channels, work.lanes, window.area(), place, to);
 }
 
-// The output's gradient at S sub-pixels of the source pixels of `rect`: [pixel][sub-pixel][channel], pixels
+// The output's gradient at S sub-pixels of the centres of `rect`: [pixel][sub-pixel][channel], pixels
 // S·channels and a quad apart.
 template <class A, int S>
 __device__ void read_grad(
@@ -97,7 +97,7 @@ __device__ void read_grad(
   const auto place = [&](int p, int64_t& offset) {
     const int pixel = p / S, sub = first_sub + p % S;
     const int64_t y = rect.top + pixel / rect.columns, x = rect.left + pixel % rect.columns;
-    const bool there = g.contains(y, x) && sub < scale * scale;
+    const bool there = g.has_centre(y, x) && sub < scale * scale;
     offset =
         there ? n * v.n + c0 * v.c + (y * scale + sub / scale) * v.h + (x * scale + sub % scale) * v.w : -1;
     return pixel * (S * block + kQuad) + p % S * block;
@@ -145,12 +145,20 @@ bool choose_tile(
       work.rows = rows;
       work.columns = columns;
       work.lanes = lanes;
-      work.tiles_down = ceil_div(work.g.height, rows);
-      work.tiles_across = ceil_div(work.g.width, columns);
+      work.tiles_down = ceil_div(work.g.rows, rows);
+      work.tiles_across = ceil_div(work.g.columns, columns);
       if (bytes() <= limit) return true;
     }
   }
   return false;
+}
+
+// The tiles to choose from where a tile's windows are held at once: a quarter of the size where they are a
+// stride apart.
+inline std::initializer_list<std::pair<int, int>> tiles_of_windows(bool strided) {
+  static constexpr std::initializer_list<std::pair<int, int>> dense{{8, 8}, {4, 8}, {4, 4}, {1, 4}};
+  static constexpr std::initializer_list<std::pair<int, int>> apart{{4, 8}, {4, 4}, {1, 4}};
+  return strided ? apart : dense;
 }
 
 // Calls launch(A, S, K) with the types and constants of the call: the usual kernel sizes are known to the
@@ -175,6 +183,7 @@ void with_constants(const Reassembly& call, const Launch& launch) {
   if (!fits)
     throw std::runtime_error(
         "carafe: kernel_size " + std::to_string(call.geometry.kernel_size) +
+        (call.geometry.stride > 1 ? " with stride " + std::to_string(call.geometry.stride) : "") +
         " needs more shared memory than this GPU has; INPAINT_OPS=reference has no such limit");
 }
 

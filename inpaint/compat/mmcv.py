@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inpaint.layers.scripting import NotScriptable
 from inpaint.layers.upsamplers.checks import MAX_UP_KERNEL, check_groups, check_kernel, check_whole
 from inpaint.ops import carafe as _carafe
 from inpaint.ops import carafe_fused
@@ -33,7 +34,7 @@ def carafe(
     return _carafe(features, masks, kernel_size, group_size, scale_factor)
 
 
-class CARAFE(nn.Module):
+class CARAFE(NotScriptable, nn.Module):
     """`carafe` as a module, as in mmcv: `CARAFE(kernel_size, group_size, scale_factor)(features, masks)`.
 
     Raises:
@@ -52,7 +53,7 @@ class CARAFE(nn.Module):
         return carafe(features, masks, self.kernel_size, self.group_size, self.scale_factor)
 
 
-class CARAFEPack(nn.Module):
+class CARAFEPack(NotScriptable, nn.Module):
     """Upsampling with kernels predicted from the features (Wang et al., ICCV 2019), as in mmcv.
 
     `inpaint.layers.CarafeUpsample` is the same with this project's names, and carries validity besides.

@@ -1,6 +1,7 @@
-"""Layers that carry validity: partial convolution and upsamplers of one contract."""
+"""Layers that carry validity: partial convolution, upsamplers of one contract, downsampling."""
 
 from .directional import LINE_FEATURES, LINES, directional_candidates
+from .downsample import CarafeDownsample
 from .norm import ChannelNorm
 from .partial_conv import Hole, PartialConv2d
 from .push_pull import coarsest_fill, halved, known_averages, push_pull, raised
@@ -16,6 +17,7 @@ __all__ = [
     "LINES",
     "LINE_FEATURES",
     "UPSAMPLERS",
+    "CarafeDownsample",
     "CarafeUpsample",
     "ChannelNorm",
     "Hole",

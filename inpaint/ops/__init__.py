@@ -1,15 +1,16 @@
-"""The operators: CARAFE (`carafe`, `carafe_fused`), and the passes around a network's convolutions.
+"""The operators: CARAFE (`carafe`, `carafe_fused`, `carafe_downsample`), and the passes around convolutions.
 
 Nothing is compiled by the import: see `inpaint.ops.library`.
 """
 
 from . import library
-from .functional import NORMALIZERS, carafe, carafe_fused, implementation
+from .functional import NORMALIZERS, carafe, carafe_downsample, carafe_fused, implementation
 from .fused import channel_norm, concatenate_known, membrane_raised, renormalize
 
 __all__ = [
     "NORMALIZERS",
     "carafe",
+    "carafe_downsample",
     "carafe_fused",
     "channel_norm",
     "concatenate_known",

@@ -1,6 +1,7 @@
 """CARAFE's public functions: checks, and the choice between the compiled operators and plain PyTorch.
 
-CARAFE: Content-Aware ReAssembly of FEatures, Wang et al., ICCV 2019. Masked reassembly carries the validity
+CARAFE: Content-Aware ReAssembly of FEatures, Wang et al., ICCV 2019; downsampling is from CARAFE++: Unified
+Content-Aware ReAssembly of FEatures, Wang et al., IEEE TPAMI 2021. Masked reassembly carries the validity
 of partial convolution (Liu et al., ECCV 2018) through the reassembly kernels; `csrc/README.md` derives it.
 """
 
@@ -44,7 +45,7 @@ def carafe(
     tensor([[[[1., 1., 2., 2.],
               [1., 1., 2., 2.]]]])
     """
-    _check("carafe", features, kernel_size, groups, scale)
+    _check("carafe", features, kernel_size, groups, "scale", scale)
     _check_tensor(
         "carafe", "kernels", kernels, _kernels_shape(features, kernel_size, groups, scale), features
     )
@@ -102,21 +103,78 @@ def carafe_fused(
     >>> known.shape, bool((known > 0).all())
     (torch.Size([1, 1, 32, 32]), True)
     """
-    _check("carafe_fused", features, kernel_size, groups, scale)
+    _check("carafe_fused", features, kernel_size, groups, "scale", scale)
     n, _, h, w = features.shape
     shape = (n, groups * kernel_size**2 * scale**2, h, w)
-    _check_tensor("carafe_fused", "logits", logits, shape, features)
-    if normalizer not in NORMALIZERS:
-        raise ValueError(f"carafe_fused: normalizer must be one of {NORMALIZERS}, got {normalizer!r}")
-    if valid is not None:
-        if valid.dtype == torch.bool:
-            valid = valid.float()
-        _check_tensor("carafe_fused", "valid", valid, (n, 1, h, w), features)
+    valid = _check_fused("carafe_fused", features, logits, shape, normalizer, valid)
     if not runs_compiled(features.device.type):
         return reference.carafe_fused(features, logits, kernel_size, groups, scale, normalizer, valid)
     if valid is None:
         return torch.ops.inpaint.carafe_fused(features, logits, kernel_size, groups, scale, normalizer)
     return torch.ops.inpaint.carafe_fused(features, logits, kernel_size, groups, scale, normalizer, valid)
+
+
+def carafe_downsample(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int = 5,
+    groups: int = 1,
+    stride: int = 2,
+    normalizer: str = "softmax",
+    valid: Tensor | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Normalise and reassemble at every stride-th pixel: the downsampling of CARAFE++, in one pass.
+
+    Output pixel (i, j) is the weighted sum of the k×k window around source pixel (stride·i, stride·j), so the
+    first row and column are centres for every size. With w = normalizer(logits) over the k² taps of a group
+
+        y[o] = Σₖ w[o, k]·x[stride·o + k].
+
+    Given valid it is the masked reassembly with the W, s, y and v' of `carafe_fused`. Pixels outside the
+    image are zero features in the plain form, unknown in the masked one, and what features hold where valid
+    is 0 reaches neither results nor gradients.
+
+    Args:
+        features: [N, C, H, W]; float32, float64, bfloat16 or float16; any strides.
+        logits: [N, groups·k², ⌈H/stride⌉, ⌈W/stride⌉], one kernel for each output pixel and group; channel
+            g·k² + i·k + j.
+        kernel_size: k, odd.
+        groups: divides C.
+        stride: the downsampling factor, at least 1; it may be above k.
+        normalizer: `softmax`, `sigmoid`, or `sigmoid_normalized` (σ(l) / Σ σ(l)).
+        valid: [N, 1, H, W] in [0, 1], floating point or bool; None for the plain form.
+
+    Returns:
+        [N, C, ⌈H/stride⌉, ⌈W/stride⌉] in the type and memory format of features; with valid, that and v'
+        [N, 1, ⌈H/stride⌉, ⌈W/stride⌉] in the type of valid (float32 for bool). No gradient flows to valid nor
+        through v'.
+
+    Raises:
+        ValueError: a shape, number or name does not fit; the message names it.
+        TypeError: an unsupported dtype.
+
+    Equal logits make it an average over the window, here of 3×3 pixels around the corner, of which four are
+    inside the image:
+
+    >>> features = torch.tensor([[[[9.0, 18.0], [27.0, 36.0]]]])
+    >>> carafe_downsample(features, torch.zeros(1, 9, 1, 1), kernel_size=3)
+    tensor([[[[10.]]]])
+    >>> result, known = carafe_downsample(
+    ...     features, torch.zeros(1, 9, 1, 1), kernel_size=3, valid=torch.ones(1, 1, 2, 2)
+    ... )
+    >>> float(result), round(float(known), 3)
+    (22.5, 0.444)
+    """
+    op = "carafe_downsample"
+    _check(op, features, kernel_size, groups, "stride", stride)
+    n, _, h, w = features.shape
+    shape = (n, groups * kernel_size**2, -(-h // stride), -(-w // stride))
+    valid = _check_fused(op, features, logits, shape, normalizer, valid)
+    if not runs_compiled(features.device.type):
+        return reference.carafe_downsample(features, logits, kernel_size, groups, stride, normalizer, valid)
+    if valid is None:
+        return torch.ops.inpaint.carafe_down(features, logits, kernel_size, groups, stride, normalizer)
+    return torch.ops.inpaint.carafe_down(features, logits, kernel_size, groups, stride, normalizer, valid)
 
 
 def implementation(device: torch.device | str = "cpu") -> str:
@@ -143,11 +201,11 @@ def runs_compiled(device_type: str) -> bool:
     return library.has_kernels(device_type)
 
 
-def _check(op: str, features: Tensor, kernel_size: int, groups: int, scale: int) -> None:
+def _check(op: str, features: Tensor, kernel_size: int, groups: int, factor_name: str, factor: int) -> None:
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"{op}: kernel_size must be odd and at least 1, got {kernel_size}")
-    if scale < 1:
-        raise ValueError(f"{op}: scale must be at least 1, got {scale}")
+    if factor < 1:
+        raise ValueError(f"{op}: {factor_name} must be at least 1, got {factor}")
     if groups < 1:
         raise ValueError(f"{op}: groups must be at least 1, got {groups}")
     if features.dim() != 4:
@@ -167,6 +225,27 @@ def _check_tensor(op: str, name: str, tensor: Tensor, shape: tuple[int, ...], fe
         raise TypeError(f"{op}: {name} must be float32, float64, bfloat16 or float16, got {tensor.dtype}")
     if tensor.device != features.device:
         raise ValueError(f"{op}: {name} is on {tensor.device}, features on {features.device}")
+
+
+def _check_fused(
+    op: str,
+    features: Tensor,
+    logits: Tensor,
+    logits_shape: tuple[int, ...],
+    normalizer: str,
+    valid: Tensor | None,
+) -> Tensor | None:
+    """Check what the fused operators have in common, and return valid as numbers."""
+    _check_tensor(op, "logits", logits, logits_shape, features)
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"{op}: normalizer must be one of {NORMALIZERS}, got {normalizer!r}")
+    if valid is None:
+        return None
+    if valid.dtype == torch.bool:
+        valid = valid.float()
+    n, _, h, w = features.shape
+    _check_tensor(op, "valid", valid, (n, 1, h, w), features)
+    return valid
 
 
 def _kernels_shape(features: Tensor, kernel_size: int, groups: int, scale: int) -> tuple[int, ...]:

@@ -56,6 +56,50 @@ def _masked_fake(
     return _empty_like_format(features, (n, c, h, w)), valid.new_empty((n, 1, h, w))
 
 
+def _down_shape(features: Tensor, stride: int) -> tuple[int, ...]:
+    n, c, h, w = features.shape
+    return (n, c, (h + stride - 1) // stride, (w + stride - 1) // stride)
+
+
+def _down_fake(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int = 5,
+    groups: int = 1,
+    stride: int = 2,
+    normalizer: str = "softmax",
+) -> Tensor:
+    return _empty_like_format(features, _down_shape(features, stride))
+
+
+def _down_masked_fake(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int,
+    groups: int,
+    stride: int,
+    normalizer: str,
+    valid: Tensor,
+) -> tuple[Tensor, Tensor]:
+    n, c, h, w = _down_shape(features, stride)
+    return _empty_like_format(features, (n, c, h, w)), valid.new_empty((n, 1, h, w))
+
+
+def _down_backward_fake(
+    grad: Tensor,
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int,
+    groups: int,
+    stride: int,
+    normalizer: str,
+    valid: Tensor | None,
+    features_wanted: bool,
+    logits_wanted: bool,
+) -> tuple[Tensor, Tensor]:
+    return _gradients_fake(features, logits, (features_wanted, logits_wanted))
+
+
 def _gradients_fake(features: Tensor, kernels: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
     first, second = (
         _empty_like_format(of, tuple(of.shape)) if want else of.new_empty((0,))
@@ -196,10 +240,24 @@ def _flops(
     return 2 * n * c * h * w * (kernel_size * scale) ** 2
 
 
-def _backward_flops(grad_shape: tuple[int, ...], *arguments: Any, **named: Any) -> int:
+def _down_flops(
+    features_shape: tuple[int, ...],
+    logits_shape: tuple[int, ...],
+    kernel_size: int = 5,
+    *rest: Any,
+    **named: Any,
+) -> int:
+    """Count the same for downsampling, whose logits have the output's size."""
+    n, c, _, _ = features_shape
+    return 2 * n * c * logits_shape[2] * logits_shape[3] * kernel_size**2
+
+
+def _backward_flops(
+    forward: Callable[..., int], grad_shape: tuple[int, ...], *arguments: Any, **named: Any
+) -> int:
     """Count as many products again for each gradient that is wanted."""
     *_, features_wanted, kernels_wanted = arguments
-    return (bool(features_wanted) + bool(kernels_wanted)) * _flops(*arguments)
+    return (bool(features_wanted) + bool(kernels_wanted)) * forward(*arguments)
 
 
 def register(namespace: str) -> torch.library.Library:
@@ -209,20 +267,25 @@ def register(namespace: str) -> torch.library.Library:
         namespace: `inpaint`, or that of another library with the same schemas.
     """
     ops = getattr(torch.ops, namespace)
-    forward = {"carafe": ops.carafe.default, "carafe_fused": ops.carafe_fused.default}
-    forward["carafe_fused.masked"] = ops.carafe_fused.masked
-    backward = {name: getattr(ops, name).default for name in ("carafe_backward", "carafe_fused_backward")}
+    forward = {name: getattr(ops, name).default for name in ("carafe", "carafe_fused", "carafe_down")}
+    backward = {f"{name}_backward": getattr(ops, f"{name}_backward").default for name in forward}
+    forward |= {f"{name}.masked": getattr(ops, name).masked for name in ("carafe_fused", "carafe_down")}
     fakes: dict[str, Callable[..., Any]] = {
         "carafe": _carafe_fake,
         "carafe_backward": _carafe_backward_fake,
         "carafe_fused": _fused_fake,
         "carafe_fused.masked": _masked_fake,
         "carafe_fused_backward": _fused_backward_fake,
+        "carafe_down": _down_fake,
+        "carafe_down.masked": _down_masked_fake,
+        "carafe_down_backward": _down_backward_fake,
     }
     gradients: dict[str, tuple[Callable[..., Any], Callable[..., None], Any]] = {
         "carafe": (_carafe_gradient, _setup_carafe, ops.carafe_backward),
         "carafe_fused": (_fused_gradient, _setup_fused, ops.carafe_fused_backward),
         "carafe_fused.masked": (_masked_gradient, _setup_masked, ops.carafe_fused_backward),
+        "carafe_down": (_fused_gradient, _setup_fused, ops.carafe_down_backward),
+        "carafe_down.masked": (_masked_gradient, _setup_masked, ops.carafe_down_backward),
     }
     for name, op in (forward | backward).items():
         torch.library.register_fake(f"{namespace}::{name}", fakes[name])
@@ -237,7 +300,12 @@ def register(namespace: str) -> torch.library.Library:
         for name, op in forward.items():
             registry.impl(name, _autocast(op, device), f"Autocast{device.upper()}")
     register_flop_formula([ops.carafe, ops.carafe_fused])(_flops)
-    register_flop_formula([ops.carafe_backward, ops.carafe_fused_backward])(_backward_flops)
+    register_flop_formula(ops.carafe_down)(_down_flops)
+    for packets, count in (
+        ([ops.carafe_backward, ops.carafe_fused_backward], _flops),
+        ([ops.carafe_down_backward], _down_flops),
+    ):
+        register_flop_formula(packets)(functools.partial(_backward_flops, count))
     return registry
 
 

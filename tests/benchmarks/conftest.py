@@ -65,6 +65,12 @@ def probing() -> Iterator[ModuleType]:
         yield module
 
 
+@pytest.fixture(scope="module")
+def upsampler_cost() -> Iterator[ModuleType]:
+    with imported("upsampler_cost") as module:
+        yield module
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two small photos."""

@@ -29,15 +29,18 @@ TOLERANCES = {
 class Implementation:
     carafe: Callable[..., Tensor]
     carafe_fused: Callable[..., Any]
+    carafe_downsample: Callable[..., Any]
 
 
 needs_compiled = pytest.mark.skipif(
     ops.implementation() != "compiled", reason="the compiled operator is not the one that runs"
 )
-COMPILED = Implementation(ops.carafe, ops.carafe_fused)
-TWIN = Implementation(reference.carafe, reference.carafe_fused)
+COMPILED = Implementation(ops.carafe, ops.carafe_fused, ops.carafe_downsample)
+TWIN = Implementation(reference.carafe, reference.carafe_fused, reference.carafe_downsample)
 # The CUDA kernels' sources, run by the CPU.
-EMULATED = Implementation(cuda_emulation.carafe, cuda_emulation.carafe_fused)
+EMULATED = Implementation(
+    cuda_emulation.carafe, cuda_emulation.carafe_fused, cuda_emulation.carafe_downsample
+)
 
 
 def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,7 +54,7 @@ def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-CUDA = Implementation(on_gpu(ops.carafe), on_gpu(ops.carafe_fused))
+CUDA = Implementation(on_gpu(ops.carafe), on_gpu(ops.carafe_fused), on_gpu(ops.carafe_downsample))
 needs_compiler = pytest.mark.skipif(not build.has_compiler(), reason="no C++ compiler")
 KERNELS = [
     pytest.param(COMPILED, id="compiled", marks=needs_compiled),
@@ -78,6 +81,8 @@ forms = pytest.mark.parametrize(
 
 @dataclass(frozen=True)
 class Sizes:
+    """The sizes of a call: of upsampling where the stride is 1, else of downsampling, whose scale is 1."""
+
     batch: int
     channels: int
     height: int
@@ -85,14 +90,20 @@ class Sizes:
     kernel_size: int = 5
     groups: int = 1
     scale: int = 2
+    stride: int = 1
 
     def __str__(self) -> str:
         shape = "x".join(map(str, (self.batch, self.channels, self.height, self.width)))
-        return f"{shape}-k{self.kernel_size}-g{self.groups}-s{self.scale}"
+        factor = f"s{self.scale}" if self.stride == 1 else f"d{self.stride}"
+        return f"{shape}-k{self.kernel_size}-g{self.groups}-{factor}"
 
     @property
     def integers(self) -> tuple[int, int, int]:
-        return self.kernel_size, self.groups, self.scale
+        return self.kernel_size, self.groups, self.scale if self.stride == 1 else self.stride
+
+    @property
+    def centres(self) -> tuple[int, int]:
+        return len(range(0, self.height, self.stride)), len(range(0, self.width, self.stride))
 
     @property
     def features_shape(self) -> tuple[int, ...]:
@@ -100,7 +111,8 @@ class Sizes:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return self.batch, self.channels, self.height * self.scale, self.width * self.scale
+        rows, columns = self.centres
+        return self.batch, self.channels, rows * self.scale, columns * self.scale
 
     @property
     def kernels_shape(self) -> tuple[int, ...]:
@@ -108,7 +120,7 @@ class Sizes:
 
     @property
     def logits_shape(self) -> tuple[int, ...]:
-        return self.batch, self.groups * (self.kernel_size * self.scale) ** 2, self.height, self.width
+        return self.batch, self.groups * (self.kernel_size * self.scale) ** 2, *self.centres
 
     @property
     def valid_shape(self) -> tuple[int, ...]:
@@ -160,8 +172,18 @@ class Example:
         def array(tensor: Tensor | None) -> Array | None:
             return None if tensor is None else tensor.detach().double().numpy()
 
-        operands = (array(self.features), array(self.numbers), *self.sizes.integers, self.normalizer)
-        return reassemble(*operands, valid=array(self.valid), grad=array(self.grad))  # type: ignore[arg-type]
+        sizes = self.sizes
+        return reassemble(
+            array(self.features),  # type: ignore[arg-type]
+            array(self.numbers),  # type: ignore[arg-type]
+            sizes.kernel_size,
+            sizes.groups,
+            sizes.scale,
+            self.normalizer,
+            valid=array(self.valid),
+            grad=array(self.grad),
+            stride=sizes.stride,
+        )
 
     def run(self, implementation: Implementation) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """Output, carried valid, and the gradients of features and numbers."""
@@ -171,9 +193,9 @@ class Example:
         if self.normalizer is None:
             output = implementation.carafe(features, numbers, *self.sizes.integers)
         else:
-            result = implementation.carafe_fused(
-                features, numbers, *self.sizes.integers, self.normalizer, self.valid
-            )
+            down = self.sizes.stride > 1
+            fused = implementation.carafe_downsample if down else implementation.carafe_fused
+            result = fused(features, numbers, *self.sizes.integers, self.normalizer, self.valid)
             output, carried = (result, None) if self.valid is None else result
         gradients = torch.autograd.grad(output, (features, numbers), self.grad)
         return output.detach(), carried, *gradients

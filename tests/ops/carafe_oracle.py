@@ -1,8 +1,9 @@
 """CARAFE by nested loops in float64, written from its definition alone: every implementation is held to it.
 
-Output pixel o reads the k×k window around source pixel ⌊o/σ⌋, taps row-major. Number (group, tap) of output
-pixel o is channel group·k² + tap of the kernels at o, or, for logits, channel (group·k² + tap)·σ² + sub-pixel
-at the source pixel. Derivatives follow the quotient and chain rules term by term.
+Output pixel o reads the k×k window around source pixel ⌊o/σ⌋, taps row-major; when downsampling, around
+source pixel stride·o. Number (group, tap) of output pixel o is channel group·k² + tap of the kernels at o.
+Of logits it is channel (group·k² + tap)·σ² + sub-pixel at the source pixel. Derivatives follow the quotient
+and chain rules term by term.
 """
 
 from __future__ import annotations
@@ -54,20 +55,22 @@ def reassemble(
     normalizer: str | None = None,
     valid: Array | None = None,
     grad: Array | None = None,
+    stride: int = 1,
 ) -> Reassembly:
     """`numbers` are ready kernels without a normalizer, logits with one; `grad` is the output's gradient."""
     batch, channels, height, width = features.shape
     taps, depth, radius = kernel_size**2, channels // groups, kernel_size // 2
-    output = np.zeros((batch, channels, height * scale, width * scale))
-    share = None if valid is None else np.zeros((batch, 1, height * scale, width * scale))
+    rows, columns = (scale * len(range(0, size, stride)) for size in (height, width))
+    output = np.zeros((batch, channels, rows, columns))
+    share = None if valid is None else np.zeros((batch, 1, rows, columns))
     features_gradient, numbers_gradient = np.zeros(features.shape), np.zeros(numbers.shape)
-    for n, group, oy, ox in np.ndindex(batch, groups, height * scale, width * scale):
+    for n, group, oy, ox in np.ndindex(batch, groups, rows, columns):
         sy, sx = oy // scale, ox // scale
         own = slice(group * depth, (group + 1) * depth)
         x, v, read = np.zeros((taps, depth)), np.zeros(taps), []
         for i in range(kernel_size):
             for j in range(kernel_size):
-                py, px = sy + i - radius, sx + j - radius
+                py, px = stride * sy + i - radius, stride * sx + j - radius
                 if not (0 <= py < height and 0 <= px < width):
                     continue
                 known = 1.0 if valid is None else valid[n, 0, py, px]

@@ -46,6 +46,21 @@ def carafe(features: Tensor, kernels: Tensor, *integers: int) -> Tensor:
     return operators().carafe(features, kernels, *integers)
 
 
+def carafe_downsample(
+    features: Tensor,
+    logits: Tensor,
+    kernel_size: int = 5,
+    groups: int = 1,
+    stride: int = 2,
+    normalizer: str = "softmax",
+    valid: Tensor | None = None,
+) -> Any:
+    settings = (kernel_size, groups, stride, normalizer)
+    if valid is None:
+        return operators().carafe_down(features, logits, *settings)
+    return operators().carafe_down(features, logits, *settings, valid)
+
+
 def carafe_fused(
     features: Tensor,
     logits: Tensor,

@@ -124,6 +124,16 @@ def test_onnx_export_gives_standard_operators_that_onnxruntime_runs(
             np.testing.assert_allclose(result, want.detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_trace_runs_without_the_operator() -> None:
+    module, x = Inside().eval().up, torch.randn(2, 6, 5, 4)
+    trace = torch.jit.trace(module, x)
+    assert "inpaint::" not in str(trace.inlined_graph)
+    for size in ((2, 6, 5, 4), (1, 6, 3, 7)):
+        x = torch.randn(size)
+        torch.testing.assert_close(trace(x), module(x))
+
+
 # ------------------------------------------------------------------------------------------------------------
 # FLOPs
 # ------------------------------------------------------------------------------------------------------------

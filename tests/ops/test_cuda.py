@@ -35,7 +35,9 @@ import torch
 from inpaint.ops import library
 assert library.load()
 has = torch._C._dispatch_has_kernel_for_dispatch_key
-names = ("carafe", "carafe_fused", "carafe_fused.masked", "carafe_backward", "carafe_fused_backward")
+forms = ("", ".masked", "_backward")
+fused = [name + form for name in ("carafe_fused", "carafe_down") for form in forms]
+names = ("carafe", "carafe_backward", *fused)
 assert not any(has(f"inpaint::{{name}}", "CUDA") for name in names)
 torch.ops.load_library({str(path)!r})
 assert all(has(f"inpaint::{{name}}", "CUDA") for name in names)

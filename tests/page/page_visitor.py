@@ -33,6 +33,13 @@ class Visitor:
         self.page.reload()
         self.wait_until_ready()
 
+    def keep(self) -> None:
+        """Wait until the work is kept in the browser, which takes place a moment after each change."""
+        self.run(
+            "const kept = new Promise((done) => canvas.addEventListener('draft', done, {once: true}));"
+            "canvas.emit('change', {reason: 'test'}); await kept"
+        )
+
     def run(self, script: str, argument: Any = None) -> Any:
         """Run the body of an async function with `flow`, `canvas` and `argument`."""
         return self.page.evaluate(

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ...ops import NORMALIZERS, carafe_fused
+from ..scripting import NotScriptable
 from .base import Upsampler
 from .checks import MAX_UP_KERNEL, check_groups, check_kernel, check_whole, check_word
 
 
-class CarafeUpsample(Upsampler):
+class CarafeUpsample(NotScriptable, Upsampler):
     """CARAFE (Wang et al., ICCV 2019): predict a k×k kernel for each output pixel, reassemble with it.
 
     Parts, names and order of channels are those of mmcv's `CARAFEPack`, so its state dicts load unchanged: a

@@ -2,6 +2,7 @@
 #include "../../../csrc/cuda/carafe_forward.cu"
 #include "../../../csrc/cuda/features_gradient.cu"
 #include "../../../csrc/cuda/kernels_gradient.cu"
+#include "../../../csrc/cuda/strided_features_gradient.cu"
 #include "../../../csrc/operators.h"
 
 STABLE_TORCH_LIBRARY(inpaint_emulated, m) { inpaint::define_operators(m); }

@@ -119,7 +119,7 @@ def test_texture_and_growth_are_chosen(visit: Callable[..., Visitor], tmp_path: 
     visitor = visit()
     visitor.open_pixels(photo, tmp_path)
     visitor.stroke((100, 100), (200, 100))
-    visitor.page.get_by_role("switch").click()
+    visitor.page.get_by_role("switch", name="texture").click()
     slider = visitor.page.get_by_role("slider", name="Grow the mask")
     slider.fill("0")
     assert visitor.page.locator(".fl-settings output").inner_text() == "0 px"
@@ -131,7 +131,7 @@ def test_texture_and_growth_are_chosen(visit: Callable[..., Visitor], tmp_path: 
     assert (changed == mask).all()
     visitor.button("Another fill").click()
     visitor.alert.get_by_text("only one fill").wait_for()
-    visitor.page.get_by_role("switch").click()
+    visitor.page.get_by_role("switch", name="texture").click()
     visitor.fill("Another fill")
     assert visitor.tiles.count() == 2
     # Another photo gets the growth that suits it.

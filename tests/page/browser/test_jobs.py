@@ -102,7 +102,7 @@ def test_a_reload_loses_nothing(visit: Callable[..., Visitor], served: Served, t
     filled = visitor.picture()
     visitor.stroke((100, 300), (200, 300))
     painted = visitor.painted()
-    visitor.page.wait_for_timeout(1500)  # it is kept a moment after each change
+    visitor.keep()
     visitor.reload()
     visitor.page.get_by_text("Your photo and strokes were restored.").wait_for()
     assert visitor.painted() == painted
@@ -119,7 +119,7 @@ def test_a_reload_loses_nothing(visit: Callable[..., Visitor], served: Served, t
     hole = (filled != photo).any(axis=2)
     assert (visitor.picture()[hole] == (0, 180, 90)).all()
 
-    visitor.page.wait_for_timeout(1500)
+    visitor.keep()
     visitor.reload()
     visitor.button("Start over").click()
     visitor.button("Coffee").wait_for()
@@ -144,7 +144,7 @@ def test_a_restart_of_the_server_loses_nothing(chromium: Browser, tmp_path: Path
         visitor.grow(2)
         visitor.fill()  # without a reload
         visitor.run("await canvas.undo()")
-        visitor.page.wait_for_timeout(1500)
+        visitor.keep()
         visitor.reload()
         assert visitor.painted() == painted
         visitor.fill()

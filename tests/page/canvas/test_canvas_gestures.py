@@ -219,3 +219,48 @@ def test_the_photo_goes_on_filling_the_stage_and_keeps_its_mask(painter: Painter
     mask = painter.mask()
     assert mask[50, 200]
     assert mask.sum() < 80
+
+
+def test_the_end_of_a_stroke_tells_what_it_was(painter: Painter) -> None:
+    def told() -> list[object]:
+        end = painter.last("strokeend")
+        return [end[key] for key in ("tool", "erases", "changed", "lifted")]
+
+    painter.drag((100, 100), (150, 100))
+    assert told() == ["brush", False, True, True]
+    painter.drag((110, 100), (120, 100))
+    assert told() == ["brush", False, False, True]
+    painter.drag((110, 100), (120, 100), button="right")
+    assert told() == ["brush", True, True, True]
+    for tool, erases, left in (("rectangle", False, 90), ("lasso", False, 190), ("eraser", True, 90)):
+        painter.run("canvas.setTool(argument)", tool)
+        painter.drag((left, 90), (left, 150), (left + 70, 160))
+        assert told() == [tool, erases, True, True]
+    # A stroke that another tool, or the page's own work, cuts short was not lifted.
+    painter.run("canvas.setTool('brush')")
+    painter.page.mouse.move(*painter.place(200, 200))
+    painter.page.mouse.down()
+    painter.run("canvas.setTool('lasso')")
+    assert told() == ["brush", False, True, False]
+    painter.page.mouse.up()
+    painter.run("canvas.setTool('brush')")
+    painter.stage.focus()
+    painter.press("p", "ArrowLeft", "p")
+    assert told() == ["brush", False, True, True]
+
+
+def test_a_long_stroke_that_becomes_a_pinch_was_not_lifted(phone: Painter) -> None:
+    fingers = Fingers(phone)
+    start, far = phone.place(100, 100), phone.place(500, 100)
+    fingers.down(start)
+    for step in range(1, 6):
+        fingers.move((start[0] + (far[0] - start[0]) * step / 5, start[1]))
+        time.sleep(0.1)
+    fingers.down(far, phone.place(300, 500))
+    fingers.up()
+    end = phone.last("strokeend")
+    assert [end["changed"], end["lifted"]] == [True, False]
+    fingers.down(start)
+    time.sleep(0.2)
+    fingers.up()
+    assert phone.last("strokeend")["lifted"]

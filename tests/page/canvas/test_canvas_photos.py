@@ -1,12 +1,11 @@
-"""Photos that come in by file, clipboard and mouse, those that cannot be opened, and drafts."""
+"""Photos that come in by file, clipboard and mouse, and those that cannot be opened."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-from canvas_driver import DARK, GREEN, Painter, dark_photo, encoded
+from canvas_driver import Painter, dark_photo, encoded
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -102,41 +101,3 @@ def test_the_picture_is_copied_as_png(visit: Callable[..., Painter]) -> None:
         50,
         40,
     ]
-
-
-def test_a_draft_survives_a_reload(visit: Callable[..., Painter]) -> None:
-    painter = visit()
-    assert painter.run("return await Draft.load()") is None
-    painter.open(320, 240)
-    painter.run("Draft.keep(canvas, {delay: 20})")
-    painter.drag((100, 100), (200, 100))
-    filled = painter.mask()
-    painter.page.get_by_role("button", name="Fill", exact=True).click()
-    painter.page.wait_for_function("canvas.mask.isEmpty()")
-    painter.drag((60, 200))
-    mask = painter.mask()
-    painter.page.wait_for_timeout(300)
-    painter.page.wait_for_function("events.at(-1).event === 'draft' && events.at(-1).kept")
-    painter.page.reload()
-    painter.wait_until_ready()
-    assert painter.run("return canvas.isOpen") is False
-    painter.run("await canvas.restore(await Draft.load())")
-    np.testing.assert_array_equal(painter.mask(), mask)
-    assert tuple(painter.picture()[100, 150]) == tuple(np.add(DARK, GREEN))
-    assert painter.run("return canvas.name") == "photo.png"
-    painter.run("await canvas.undo(); await canvas.undo()")
-    np.testing.assert_array_equal(painter.mask(), filled)
-    np.testing.assert_array_equal(painter.picture(), dark_photo(320, 240))
-    # Limits: the oldest fills go first, then the photo; and a draft grows old.
-    painter.run(
-        "await canvas.redo(); canvas.invert(); await canvas.showFill(canvas.picture.blob);"
-        "window.saved = await canvas.snapshot(); window.photo = saved.photo.size;"
-        "window.last = saved.fills[1].blob.size"
-    )
-    fills = "return (await Draft.load()).fills.length"
-    assert painter.run("await Draft.save(saved);" + fills) == 2
-    assert painter.run("await Draft.save(saved, {limitBytes: photo + last});" + fills) == 1
-    assert painter.run("await Draft.save(saved, {limitBytes: photo});" + fills) == 0
-    assert painter.run("return await Draft.load({maxAgeDays: -1})") is None
-    assert painter.run("return await Draft.save(saved, {limitBytes: photo - 1})") is False
-    assert painter.run("return await Draft.load()") is None

@@ -1,124 +1,138 @@
 /**
- * The work on one photo, kept in the browser (IndexedDB) so that a reload loses nothing. Nothing leaves the machine.
+ * The work on one photo, kept in the browser so that a reload loses nothing. Nothing leaves the machine.
  *
- * There is one draft. The photo and each fill are written once, not again with every stroke.
+ * Each tab has a draft of its own (tab.js); what a closed tab leaves behind is taken up by the next new one.
  */
 
-const DATABASE = "mask-canvas";
-const STORE = "draft";
-/** What a draft may take. Where all fills are more, the oldest are left out; a larger photo is not kept. */
+import { putBlobs, takeBlobs } from "./blobs.js";
+import { read, remove, write } from "./store.js";
+import { forgetClosed, holder, isOld, newDraft, ownDraft } from "./tab.js";
+
+/** What a draft may take. */
 const LIMIT_BYTES = 200 * 2 ** 20;
 const MAX_AGE_DAYS = 14;
 
-/** The result of a request. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-function result(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-}
-
-/** Do something with the store as one transaction. */
-async function withStore(mode, /** @type {(store: IDBObjectStore) => Promise<any>} */ work) {
-  const opening = indexedDB.open(DATABASE, 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
-  const database = await result(opening);
-  try {
-    const transaction = database.transaction(STORE, mode);
-    const ended = new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = transaction.onerror = () => reject(transaction.error);
-    });
-    ended.catch(() => {}); // `work` fails first and says why
-    const value = await work(transaction.objectStore(STORE));
-    await ended;
-    return value;
-  } finally {
-    database.close();
-  }
-}
-
-/** The newest fills that fit beside the photo. */
-function fitting({ photo, fills }, limit) {
-  let bytes = photo.size;
+/**
+ * What of a draft fits: the photo, the fill that is shown, the Blobs of `also` in their order, then the other fills
+ * from the newest on. Null where the photo does not.
+ *
+ * @param {import("./snapshot.js").Snapshot} snapshot @param {unknown} also @param {number} limit
+ */
+function fitting({ photo, fills }, also, limit) {
+  /** @type {Set<Blob>} */
+  const kept = new Set();
+  let bytes = 0;
+  const take = (/** @type {Blob} */ blob) => {
+    if (!kept.has(blob) && bytes + blob.size <= limit) {
+      bytes += blob.size;
+      kept.add(blob);
+    }
+    return kept.has(blob);
+  };
+  if (!take(photo)) return null;
+  if (fills.length) take(fills.at(-1).blob);
+  for (const { blob } of takeBlobs(also).blobs) take(blob);
   let first = fills.length;
-  while (first > 0 && bytes + fills[first - 1].blob.size <= limit) bytes += fills[--first].blob.size;
-  return fills.slice(first);
+  while (first > 0 && take(fills[first - 1].blob)) first--;
+  return { kept, bytes, fills: fills.slice(first) };
 }
 
-/** Names of the blobs already stored; objects keep their identity while the canvas is open. */
+/** Names of Blobs, which are objects of the same identity while the page lives. */
 const names = new WeakMap();
 let named = 0;
-const session = Date.now().toString(36);
 
 function nameOf(/** @type {Blob} */ blob) {
-  if (!names.has(blob)) names.set(blob, `blob-${session}-${named++}`);
+  if (!names.has(blob)) names.set(blob, `${holder}-${named++}`);
   return names.get(blob);
+}
+
+/** Saving and forgetting take place one after the other. */
+let last = Promise.resolve();
+function inTurn(/** @type {() => Promise<any>} */ work) {
+  const done = last.then(work);
+  last = done.catch(() => {});
+  return done;
+}
+
+async function save(entry, blobs) {
+  if (await write(await ownDraft(), entry, blobs)) return;
+  await write(await newDraft(), entry, blobs);
 }
 
 export const Draft = {
   /**
-   * Keep a snapshot of a canvas; it takes the place of the one before.
+   * Keep a snapshot of a canvas; it takes the place of the one before in this tab.
    *
    * @param {import("./snapshot.js").Snapshot} snapshot
-   * @param {{limitBytes?: number}} options
+   * @param {{limitBytes?: number, also?: unknown}} options `also` is kept beside it: plain objects and arrays with
+   *     Blobs anywhere in them, the most important first, as those for which there is no room are null when loaded
    * @returns {Promise<boolean>} false where the photo is larger than the limit; throws where the browser has no room
    */
-  async save(snapshot, { limitBytes = LIMIT_BYTES } = {}) {
-    if (snapshot.photo.size > limitBytes) {
+  async save(snapshot, { limitBytes = LIMIT_BYTES, also } = {}) {
+    const fit = fitting(snapshot, also, limitBytes);
+    if (!fit) {
       await Draft.clear();
       return false;
     }
-    const fills = fitting(snapshot, limitBytes);
-    const blobs = new Map([snapshot.photo, ...fills.map((fill) => fill.blob)].map((blob) => [nameOf(blob), blob]));
-    const { id, name, mask } = snapshot;
-    const state = { id, name, mask, photo: nameOf(snapshot.photo), saved: Date.now() };
-    state.fills = fills.map((fill) => ({ blob: nameOf(fill.blob), mask: fill.mask }));
-    await withStore("readwrite", async (store) => {
-      const stored = new Set(await result(store.getAllKeys()));
-      for (const key of stored) if (key !== "state" && !blobs.has(key)) store.delete(key);
-      for (const [key, blob] of blobs) if (!stored.has(key)) store.put(blob, key);
-      store.put(state, "state");
+    const { kept, bytes, fills } = fit;
+    const { value: state, blobs } = takeBlobs({ ...snapshot, fills, also });
+    const found = blobs.filter(({ blob }) => kept.has(blob)).map(({ path, blob }) => ({ path, name: nameOf(blob) }));
+    const entry = { saved: Date.now(), bytes, holder, state, blobs: found };
+    const stored = new Map([...kept].map((blob) => [nameOf(blob), blob]));
+    await inTurn(async () => {
+      try {
+        await save(entry, stored);
+      } catch (error) {
+        if (error?.name !== "QuotaExceededError") throw error;
+        // This tab's work comes before that of closed ones.
+        await forgetClosed({ maxAgeDays: MAX_AGE_DAYS, most: 0 });
+        await save(entry, stored);
+      }
     });
     return true;
   },
 
-  /** The kept snapshot, for `canvas.restore`; null where there is none or it is too old. */
+  /**
+   * This tab's draft, or in a new tab the newest one of a closed tab, for `canvas.restore`; with what was kept beside
+   * it as `also`. Null where there is none or it is too old.
+   */
   async load({ maxAgeDays = MAX_AGE_DAYS } = {}) {
-    const draft = await withStore("readonly", async (store) => {
-      const state = await result(store.get("state"));
-      if (!state) return null;
-      const get = (key) => result(store.get(key));
-      const [photo, ...blobs] = await Promise.all([state.photo, ...state.fills.map((fill) => fill.blob)].map(get));
-      if (!photo || blobs.some((blob) => !blob)) return null;
-      return { ...state, photo, fills: state.fills.map((fill, i) => ({ ...fill, blob: blobs[i] })) };
-    });
-    if (draft && Date.now() - draft.saved <= maxAgeDays * 86_400_000) return draft;
-    await Draft.clear();
-    return null;
+    const id = await ownDraft({ maxAgeDays });
+    forgetClosed({ maxAgeDays }).catch(() => {}); // at the next loading, then
+    const found = await read(id);
+    if (!found || isOld(found.entry.saved, maxAgeDays)) {
+      await Draft.clear();
+      return null;
+    }
+    const { entry, named: stored } = found;
+    for (const [name, blob] of stored) names.set(blob, name);
+    const blobs = entry.blobs.map(({ path, name }) => ({ path, blob: stored.get(name) }));
+    return { ...putBlobs(entry.state, blobs), saved: entry.saved };
   },
 
-  /** Forget the draft. */
+  /** Forget this tab's draft. */
   clear() {
-    return withStore("readwrite", async (store) => void store.clear());
+    return inTurn(async () => remove(await ownDraft(), holder));
   },
 
   /**
    * Keep a canvas's work from now on, a moment after each change.
    *
    * @param {import("./maskcanvas.js").MaskCanvas} canvas
-   * @param {{limitBytes?: number, delay?: number}} options
+   * @param {{limitBytes?: number, delay?: number, also?: () => unknown}} options `also` gives what to keep beside it
    * @returns {() => void} ends it
    */
-  keep(canvas, { limitBytes = LIMIT_BYTES, delay = 800 } = {}) {
+  keep(canvas, { limitBytes = LIMIT_BYTES, delay = 800, also = () => undefined } = {}) {
     let timer;
     let saving = Promise.resolve();
     let told = false;
-    const save = async () => {
+    let ended = false;
+    const saveNow = async () => {
       try {
         const snapshot = await canvas.snapshot();
-        if (!snapshot) return;
-        const kept = await Draft.save(snapshot, { limitBytes });
+        // With another photo open by now, there is another change to wait for.
+        if (!snapshot || ended || snapshot.id !== canvas.id) return;
+        const kept = await Draft.save(snapshot, { limitBytes, also: also() });
         canvas.emit("draft", { kept });
       } catch {
         // No room, or a private window: said once, not after every stroke.
@@ -128,10 +142,12 @@ export const Draft = {
     };
     const later = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => (saving = saving.then(save)), delay);
+      timer = setTimeout(() => (saving = saving.then(saveNow)), delay);
     };
     canvas.addEventListener("change", later);
+    if (canvas.isOpen) later();
     return () => {
+      ended = true;
       clearTimeout(timer);
       canvas.removeEventListener("change", later);
     };

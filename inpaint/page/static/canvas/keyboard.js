@@ -101,18 +101,18 @@ export class Keyboard {
     const { held, used } = this.pointer.space;
     this.pointer.setSpace(false);
     if (!held || this.penDown) return;
-    if (this.isPainting) this.finish();
+    if (this.isPainting) this.finish({ lifted: true });
     else if (!used && !this.canvas.sight.pointer) {
       this.showCursor();
       this.begin();
-      this.finish();
+      this.finish({ lifted: true });
     }
   }
 
   togglePen() {
     if (this.penDown) {
       this.penDown = false;
-      if (this.isPainting) this.finish();
+      if (this.isPainting) this.finish({ lifted: true });
       this.canvas.say(this.canvas.words.penUp);
       return;
     }
@@ -126,9 +126,9 @@ export class Keyboard {
     return this.stroking;
   }
 
-  finish() {
+  finish({ lifted = false } = {}) {
     this.stroking = false;
-    this.canvas.painter.end();
+    this.canvas.painter.end({ lifted });
   }
 
   /** A stroke was cancelled: nothing is held any more. */

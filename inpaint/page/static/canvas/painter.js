@@ -14,6 +14,8 @@ export class Painter {
     this.brush = brush;
     /** @type {import("./tools/index.js").Stroke | null} */
     this.stroke = null;
+    /** Whether the stroke takes away. */
+    this.erases = false;
   }
 
   setTool(/** @type {string} */ name) {
@@ -46,6 +48,7 @@ export class Painter {
     const { canvas } = this;
     if (this.stroke || !canvas.isFree() || canvas.isComparing) return false;
     const { stroke: Stroke, value } = TOOLS[this.tool];
+    this.erases = erase || value === 0;
     const outline = (points) => canvas.view.drawOutline(points);
     this.stroke = new Stroke({ mask: canvas.mask, size: this.brush, value: erase ? 0 : value, outline });
     this.stroke.begin(point);
@@ -56,15 +59,20 @@ export class Painter {
     for (const point of points) this.stroke?.move(point);
   }
 
-  /** Finish the stroke, if one is being drawn: a step. */
-  end() {
+  /**
+   * Finish the stroke, if one is being drawn: a step.
+   *
+   * @param {{lifted?: boolean}} options whether the hand ended it, and not something that came in between
+   */
+  end({ lifted = false } = {}) {
     if (!this.stroke) return;
-    const { canvas, tool } = this;
+    const { canvas, tool, erases } = this;
     this.stroke.end();
     this.stroke = null;
     canvas.view.drawOutline(null);
-    if (canvas.editor.commit(tool)) canvas.changed(tool, canvas.words.share(canvas.mask.share()));
-    canvas.emit("strokeend", { tool });
+    const changed = canvas.editor.commit(tool);
+    if (changed) canvas.changed(tool, canvas.words.share(canvas.mask.share()));
+    canvas.emit("strokeend", { tool, erases, changed, lifted });
   }
 
   /** Forget the stroke that is being drawn; whether there was one. */

@@ -89,7 +89,7 @@ export class PointerInput {
       return;
     }
     if (event.pointerId !== this.pointer) return;
-    if (this.mode === "paint") cancelled ? this.canvas.painter.cancel() : this.canvas.painter.end();
+    if (this.mode === "paint") cancelled ? this.canvas.painter.cancel() : this.canvas.painter.end({ lifted: true });
     this.mode = "idle";
     this.pointer = null;
     this.showHand();
@@ -212,7 +212,8 @@ export class PointerInput {
   liftFinger(cancelled) {
     clearTimeout(this.timer);
     if (this.mode === "wait" && !cancelled) this.start(this.pending); // a tap is a dot
-    if (this.mode === "paint") cancelled ? this.canvas.painter.cancel({ quiet: true }) : this.canvas.painter.end();
+    const { painter } = this.canvas;
+    if (this.mode === "paint") cancelled ? painter.cancel({ quiet: true }) : painter.end({ lifted: true });
     this.canvas.sight.hover(null);
     this.grip = null;
     // What is left of a pinch paints nothing.

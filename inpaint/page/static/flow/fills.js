@@ -26,6 +26,28 @@ export class Fills {
     this.count = 0;
   }
 
+  /** The fills that were kept in the browser. */
+  static restored(/** @type {ReturnType<Fills["kept"]>} */ { count, all }) {
+    const fills = new Fills();
+    fills.count = count;
+    const inputs = new Map();
+    for (const fill of [...all].reverse()) {
+      if (!fill.blob) continue; // there was no room for it
+      if (!fill.input) {
+        // There was none for what was filled. Outside the hole, any of its fills is the same picture.
+        if (!inputs.has(fill.runs)) inputs.set(fill.runs, fill.blob);
+        fill.input = inputs.get(fill.runs);
+      }
+      fills.all.push(fill);
+    }
+    return fills;
+  }
+
+  /** What to keep in the browser; the newest fill first, as there may be no room for all. */
+  kept() {
+    return { count: this.count, all: [...this.all].reverse() };
+  }
+
   /** The fill that a picture is; undefined where it is none. */
   of(/** @type {Blob | null | undefined} */ blob) {
     return blob ? this.all.find((fill) => fill.blob === blob) : undefined;
@@ -53,7 +75,8 @@ export class Fills {
   }
 }
 
-/** The fills of a draft. A fill without a mask of its own was another one of the hole before. */
+/** The fills of a draft that tells no more than the canvas's own steps. A fill without a mask of its own was another one
+ * of the hole before. */
 export function restoredFills(/** @type {import("../canvas/snapshot.js").Snapshot} */ draft) {
   const fills = new Fills();
   let picture = draft.photo;

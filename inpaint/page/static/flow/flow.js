@@ -41,11 +41,13 @@ export class Flow {
     });
     /** @type {Job | null} */
     this.job = null;
+    /** A fill that is about to have a job. @type {symbol | null} */
+    this.starting = null;
     this.begin();
     listModels().then((models) => this.panel.setModels(models), (error) => this.complain(error.message));
     addEventListener("pagehide", () => this.stop({ quiet: true }));
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.job) this.stop();
+      if (event.key === "Escape") this.stop();
     });
   }
 
@@ -76,10 +78,12 @@ export class Flow {
     on("message", ({ detail }) => this.complain(detail.text));
     on("open", ({ detail }) => this.opened(detail));
     on("change", () => this.draw());
-    on("strokeend", () => {
+    on("strokeend", ({ detail }) => {
       this.notices.quiet();
       this.notices.showRestored(false);
       this.draw();
+      const isMeant = detail.lifted && detail.changed && !detail.erases;
+      if (isMeant && this.panel.fillsAtOnce) queueMicrotask(() => this.fill()); // once the canvas has said its own
     });
     on("fill", () => this.fill());
     on("cancel", () => this.stop());
@@ -91,14 +95,15 @@ export class Flow {
     const draft = await Draft.load().catch(() => null);
     if (draft && !this.canvas.isOpen) {
       try {
-        this.fills = restoredFills(draft);
-        this.arriving = { original: draft.photo, fills: this.fills };
+        const { also, photo } = draft;
+        const fills = also ? Fills.restored(also.fills) : restoredFills(draft);
+        this.arriving = { original: also?.original ?? photo, fills, notes: also?.notes ?? [], settings: also?.settings };
         if (await this.canvas.restore(draft)) this.notices.showRestored(true);
       } catch {
         await Draft.clear(); // it cannot be opened any more; `message` has said why
       }
     }
-    if (!this.keeping) this.keeping = Draft.keep(this.canvas);
+    if (!this.keeping) this.keep();
   }
 
   /** Forget the photo and what was kept of it. */
@@ -106,7 +111,16 @@ export class Flow {
     this.stop({ quiet: true });
     this.begin();
     await Draft.clear().catch(() => {});
-    this.keeping = Draft.keep(this.canvas);
+    this.keep();
+  }
+
+  /** Keep the work in this browser from now on; what matters most comes first. */
+  keep() {
+    const also = () => {
+      const { original, notes, fills, panel } = this;
+      return { original, notes, fills: fills.kept(), settings: panel.settings };
+    };
+    this.keeping = Draft.keep(this.canvas, { also });
   }
 
   complain(/** @type {string} */ text) {
@@ -130,7 +144,7 @@ export class Flow {
         shown = await convert(file);
       }
       if (ticket !== this.ticket) return;
-      this.arriving = { original: file, fills: new Fills() };
+      this.arriving = { original: file, fills: new Fills(), notes: [] };
       const id = `${Date.now().toString(36)}-${++photos}`;
       if (await this.canvas.openPhoto(shown, { id, name: file.name })) this.canvas.focus();
     } catch (error) {
@@ -151,20 +165,21 @@ export class Flow {
 
   /** Another photo is on the canvas. */
   opened({ width, height }) {
-    const hadJob = this.job !== null;
+    const hadJob = this.isFilling;
     this.stop({ quiet: true });
     this.notices.quiet();
     this.notices.showRestored(false);
     if (hadJob) this.canvas.say(WORDS.stoppedForOther);
     this.start.remove();
-    Object.assign(this, this.arriving);
+    const { settings, ...arriving } = this.arriving;
+    Object.assign(this, arriving);
     this.format = "";
-    this.notes = [];
     formatOf(this.original).then((format) => {
       this.format = format;
       this.draw();
     });
-    this.panel.setGrowth(suggestedGrowth(width, height));
+    if (settings) this.panel.restoreSettings(settings);
+    else this.panel.setGrowth(suggestedGrowth(width, height));
     this.draw();
   }
 
@@ -186,9 +201,13 @@ export class Flow {
     return this.fills.of(this.canvas.picture?.blob);
   }
 
+  get isFilling() {
+    return this.job !== null || this.starting !== null;
+  }
+
   async fill({ another = false } = {}) {
     const { canvas } = this;
-    if (this.job || this.isFitting) return;
+    if (this.isFilling || this.isFitting) return;
     if (!canvas.isOpen) return this.complain(WORDS.openFirst);
     this.notices.quiet();
     const hole = this.hole({ another });
@@ -209,10 +228,14 @@ export class Flow {
     canvas.setLocked(true);
     canvas.say(WORDS.started);
     const { model, detail, grow, seed } = settings;
-    let job;
+    const start = (this.starting = Symbol(id));
+    let job = null;
     try {
+      const mask = await maskFile(hole.runs);
+      if (this.starting !== start) return; // stopped already
+      this.starting = null;
       job = this.job = new Job(
-        { model, detail, grow: String(grow), seed: String(seed), format: "png", image: hole.input, mask: await maskFile(hole.runs) },
+        { model, detail, grow: String(grow), seed: String(seed), format: "png", image: hole.input, mask },
         (status) => this.job === job && this.tell(status, hole.input === this.original),
       );
       this.draw();
@@ -246,23 +269,23 @@ export class Flow {
 
   /** There is no job any more. */
   finish() {
-    this.job = null;
+    this.job = this.starting = null;
     this.notices.showWork(null);
     this.canvas.setLocked(false);
   }
 
   /** End the job that runs. */
   stop({ quiet = false } = {}) {
-    if (!this.job) return;
+    if (!this.isFilling) return;
     const { job } = this;
     this.finish();
-    job.cancel();
+    job?.cancel();
     if (!quiet) this.canvas.say(WORDS.stopped);
     this.draw();
   }
 
   async choose(/** @type {import("./fills.js").Fill} */ fill) {
-    if (this.job || fill === this.current) return;
+    if (this.isFilling || fill === this.current) return;
     await this.canvas.showFill(fill.blob, { id: this.canvas.id });
     this.draw();
   }
@@ -339,12 +362,12 @@ export class Flow {
   }
 
   draw() {
-    const { canvas, fills, job, format } = this;
+    const { canvas, fills, isFilling, format } = this;
     const { isOpen } = canvas;
-    this.element.classList.toggle("fl-busy", job !== null);
+    this.element.classList.toggle("fl-busy", isFilling);
     this.panel.draw({
       isOpen,
-      isBusy: job !== null || this.isFitting === true,
+      isBusy: isFilling || this.isFitting === true,
       isPainted: isOpen && !canvas.mask.isEmpty(),
       current: isOpen ? this.current : undefined,
       fills: fills.all,

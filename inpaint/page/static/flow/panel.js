@@ -2,10 +2,13 @@
 
 import { boxOf } from "./fills.js";
 import { button, fileButton, make, setEnabled } from "./elements.js";
+import { remember, remembered } from "./remembered.js";
 import { WORDS } from "./words.js";
 
 export const LARGEST_GROWTH = 50;
 const THUMBNAIL = 64;
+/** The name that the switch is remembered by. */
+const AT_ONCE = "fill-at-once";
 
 /** By how many pixels to grow a mask as long as nobody says: 0.4 % of the shorter side, 2 to 16. */
 export const suggestedGrowth = (/** @type {number} */ width, /** @type {number} */ height) =>
@@ -57,6 +60,13 @@ export class Panel {
     });
     this.grown = make("output", { for: `${this.id}-grow` });
     this.texture = make("input", { type: "checkbox", role: "switch", checked: true, "aria-describedby": `${this.id}-texture-hint` });
+    this.atOnce = make("input", {
+      type: "checkbox",
+      role: "switch",
+      "aria-describedby": `${this.id}-at-once-hint`,
+      change: () => remember(AT_ONCE, this.atOnce.checked),
+    });
+    this.atOnce.checked = remembered(AT_ONCE);
     this.drawGrow();
     return make(
       "fieldset",
@@ -70,6 +80,8 @@ export class Panel {
       make("p", { class: "fl-hint", id: `${this.id}-grow-hint` }, WORDS.growHint),
       make("label", { class: "fl-switch" }, this.texture, WORDS.texture),
       make("p", { class: "fl-hint", id: `${this.id}-texture-hint` }, WORDS.textureHint),
+      make("label", { class: "fl-switch" }, this.atOnce, WORDS.fillAtOnce),
+      make("p", { class: "fl-hint", id: `${this.id}-at-once-hint` }, WORDS.fillAtOnceHint),
     );
   }
 
@@ -79,6 +91,13 @@ export class Panel {
       make("option", { value: name, selected: first }, title),
     );
     this.model.replaceChildren(...options);
+    this.chooseModel(this.wanted);
+  }
+
+  /** Choose a model, where the server has it (still). */
+  chooseModel(/** @type {string | undefined} */ name) {
+    this.wanted = name; // they may not be known yet
+    if (this.models?.some((model) => model.name === name)) this.model.value = name;
     this.drawModel();
   }
 
@@ -106,6 +125,18 @@ export class Panel {
       detail: this.texture.checked ? "photo" : "none",
       grow: Number(this.grow.value),
     };
+  }
+
+  /** Choose again what was chosen before. */
+  restoreSettings(/** @type {{model: string, detail: string, grow: number}} */ { model, detail, grow }) {
+    this.chooseModel(model);
+    this.texture.checked = detail === "photo";
+    this.setGrowth(grow);
+  }
+
+  /** Whether a stroke starts a fill by itself. */
+  get fillsAtOnce() {
+    return this.atOnce.checked;
   }
 
   /** Show what can be done now. */

@@ -37,6 +37,8 @@ export const WORDS = {
   growHint: "Objects have soft edges: fill a few pixels around the mask, too, and no rim is left.",
   texture: "Lay the photo's own texture over the fill",
   textureHint: "Without it the fill is the network's alone: smoother, and there is only one.",
+  fillAtOnce: "Fill as soon as a stroke ends",
+  fillAtOnceHint: "Brush, rectangle and lasso then need no button. Escape stops a fill.",
   size: (width, height) => `${width} × ${height}`,
   reading: "Reading the photo …",
   sending: (share) => `Sending the photo: ${Math.round(100 * share)} %`,
