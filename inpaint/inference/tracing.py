@@ -168,7 +168,9 @@ def draw_trace(filled: np.ndarray, mask: np.ndarray, found: FillTrace) -> np.nda
     # A rim of single pixels cannot be seen in a large photo: weights are spread a little, on known pixels.
     # Below 0 are some of the smooth fill's: its sweeps overshoot.
     seen = cv2.GaussianBlur(np.maximum(found.weights, 0), (0, 0), 0.8 * line) * ~mask
-    strength = (seen / max(float(seen.max()), 1e-12)) ** 0.35  # the farthest have a thousandth of the nearest
+    # A few pixels along the rim have most of it: they may be over-bright, so that the others are seen at all.
+    brightest = float(np.quantile(seen[seen > 0], 0.98)) if seen.any() else 1.0
+    strength = np.minimum(seen / brightest, 1) ** 0.5
     heat = cv2.applyColorMap(np.rint(255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     share = strength[..., None]
     picture = np.where(mask[..., None], filled, np.rint(dark * (1 - share) + heat * share)).astype(np.uint8)
