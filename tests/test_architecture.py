@@ -40,7 +40,7 @@ MAY_IMPORT = {
         *("weights", "images", "devices", "files", "urls", "terminal"),
     },
     "serving": {"inference", "weights", "masks", "images", "devices", "files", "terminal", "ops"},
-    "page": {"serving", "evaluation", "masks", "images"},
+    "page": {"serving", "evaluation", "inference", "masks", "images"},
     "cli": {"page", "serving", "inference", "weights", "masks", "images", "devices", "files", "terminal"},
     "__init__": {"inference"},
     "__main__": {"cli"},

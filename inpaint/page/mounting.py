@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from inpaint.page.comparing import add_comparison
 from inpaint.page.page import build_page
 from inpaint.page.routes import PATH, STATIC, Desk, add_routes
+from inpaint.page.tracing import add_tracing
 from inpaint.serving.app import Service
 from inpaint.serving.middleware import path_of
 
@@ -30,7 +31,7 @@ THEME = gr.themes.Base(
 SHOWN = re.compile(r"/|/theme\.css|/favicon\.ico|/(assets|static)/[^:]+")
 """Paths of Gradio that the page is made of. No other is served: not its queue, its uploads or its API."""
 
-STYLES = ("canvas/canvas.css", "flow/flow.css", "flow/evaluate.css")
+STYLES = ("canvas/canvas.css", "flow/flow.css", "flow/evaluate.css", "flow/trace.css")
 
 STYLE = (STATIC / "page.css").read_text("utf-8")
 
@@ -43,7 +44,7 @@ def head(root_path: str = "") -> str:
     """
     styles = "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)
     return (
-        f"<style>#flow, #batch, #evaluate {{\n{styles}\n}}</style>"
+        f"<style>#flow, #batch, #evaluate, #trace {{\n{styles}\n}}</style>"
         f'<script type="module" src="{root_path}{PATH}/flow/index.js"></script>'
     )
 
@@ -53,7 +54,9 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
 
     def mount(app: FastAPI) -> None:
         desk, comparing = Desk(service), Desk(service, "inpaint.page.comparison:work")
+        tracing = Desk(service, "inpaint.page.tracing:work", service.model_settings)
         add_comparison(app, service, comparing)
+        add_tracing(app, service, tracing)
         add_routes(app, desk)  # last: it has a folder of files under the same path
         gr.mount_gradio_app(
             app,
@@ -81,8 +84,8 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
                 async with inner(app) as state:
                     yield state
             finally:
-                desk.close()
-                comparing.close()
+                for one in (desk, comparing, tracing):
+                    one.close()
 
         app.router.lifespan_context = lifespan  # type: ignore[assignment]
 

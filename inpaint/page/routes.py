@@ -37,13 +37,19 @@ class Desk:
     Args:
         service: its limits hold here, too.
         factory: `module:function` of the work.
+        settings: of the work, besides `max_pixels`.
     """
 
-    def __init__(self, service: Service, factory: str = "inpaint.page.desk:work") -> None:
+    def __init__(
+        self,
+        service: Service,
+        factory: str = "inpaint.page.desk:work",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._service = service
         self._worker = Worker(
             factory,
-            {"max_pixels": service.limits.max_pixels},
+            {"max_pixels": service.limits.max_pixels, **(settings or {})},
             memory_bytes=service.limits.memory_megabytes * 1e6,
             idle_bytes=service.limits.idle_megabytes * 1e6,
         )
@@ -133,13 +139,14 @@ async def _answer(request: Request, desk: Desk, task: str, names: tuple[str, ...
                 file = form.get(name)
                 if not isinstance(file, UploadFile):
                     raise ServiceError(422, f"The form has no file named {name}.")
-                await asyncio.to_thread(_store, file, folder / name)
+                await asyncio.to_thread(store, file, folder / name)
         told = await asyncio.to_thread(desk.run, folder, {"do": task})
         data = await asyncio.to_thread((folder / RESULT).read_bytes)
     headers = {"X-Suffix": told["suffix"], "Cache-Control": "no-store"}
     return Response(data, media_type=told["media"], headers=headers)
 
 
-def _store(file: UploadFile, path: Path) -> None:
+def store(file: UploadFile, path: Path) -> None:
+    """Write what was uploaded to a file."""
     with path.open("wb") as stream:
         shutil.copyfileobj(file.file, stream, 1 << 20)

@@ -40,6 +40,9 @@ class Service:
 
     A page in the same process takes `queue` and `models` from here.
 
+    Attributes:
+        model_settings: what a process needs to load the models: `device`, and `models` by name.
+
     Args:
         limits: what is taken on.
         models: what is offered.
@@ -61,10 +64,13 @@ class Service:
     ) -> None:
         self.limits, self.models, self.metrics = limits, models, Metrics()
         self.storage = Storage(folder, limits.upload_megabytes * 1e6)
-        told = {
-            "max_pixels": limits.max_pixels,
+        self.model_settings = {
             "device": device,
             "models": {model.name: model.source for model in models},
+        }
+        told = {
+            "max_pixels": limits.max_pixels,
+            **self.model_settings,
             "model": models.default,
             **(settings or {}),
         }

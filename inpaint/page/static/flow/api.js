@@ -96,6 +96,23 @@ export async function* compare({ photo, mask }, methods, signal) {
   }
 }
 
+/**
+ * Where a pixel of a fill comes from.
+ * @param {{photo: Blob, mask: Blob, fill: Blob, settings: {model: string, detail: string, seed: number, grow: number}}} given
+ * @returns {Promise<{levels: [string, number, number][], rest: number, patch: [number, number] | null, picture: string}>}
+ */
+export async function trace({ photo, mask, fill, settings }, /** @type {{x: number, y: number}} */ { x, y }) {
+  const { model, detail, seed, grow } = settings;
+  const body = formOf({ photo, mask, fill, model, detail });
+  for (const [name, value] of Object.entries({ seed, grow, x, y })) body.append(name, String(value));
+  return (await ask(new URL("page/trace", ROOT), { method: "POST", body })).json();
+}
+
+/** Base64 as a file. */
+export async function fromBase64(/** @type {string} */ text, /** @type {string} */ type) {
+  return (await fetch(`data:${type};base64,${text}`)).blob();
+}
+
 /** An example, as a file. */
 export async function fetchExample(/** @type {string} */ name) {
   const blob = await (await ask(exampleURL(name))).blob();
