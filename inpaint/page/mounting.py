@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import gradio as gr
 from fastapi import FastAPI
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inpaint.page.comparing import add_comparison
 from inpaint.page.page import build_page
-from inpaint.page.routes import PATH, STATIC, Desk, add_routes
+from inpaint.page.routes import PATH, STATIC, add_routes
 from inpaint.page.tracing import add_tracing
 from inpaint.serving.app import Service
 from inpaint.serving.middleware import path_of
@@ -53,11 +52,12 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
     """Return what mounts the page of a service at `/`, for `inpaint.serving.app.create_app`."""
 
     def mount(app: FastAPI) -> None:
-        desk, comparing = Desk(service), Desk(service, "inpaint.page.comparison:work")
-        tracing = Desk(service, "inpaint.page.tracing:work", service.model_settings)
+        desk = service.side_work("inpaint.page.desk:work", "picture")
+        comparing = service.side_work("inpaint.page.comparison:work", "comparison")
+        tracing = service.side_work("inpaint.page.tracing:work", "trace", service.model_settings)
         add_comparison(app, service, comparing)
         add_tracing(app, service, tracing)
-        add_routes(app, desk)  # last: it has a folder of files under the same path
+        add_routes(app, service.limits, desk)  # last: it has a folder of files under the same path
         gr.mount_gradio_app(
             app,
             build_page(service),
@@ -76,18 +76,6 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
         mounted = app.routes[-1]
         assert isinstance(mounted, Mount)
         mounted.app = _Shown(mounted.app)
-        inner = app.router.lifespan_context
-
-        @contextlib.asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[object]:
-            try:
-                async with inner(app) as state:
-                    yield state
-            finally:
-                for one in (desk, comparing, tracing):
-                    one.close()
-
-        app.router.lifespan_context = lifespan  # type: ignore[assignment]
 
     return mount
 

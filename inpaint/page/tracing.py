@@ -15,12 +15,15 @@ from starlette.datastructures import FormData, UploadFile
 
 from inpaint.page.desk import FILL, MASK, PHOTO, RESULT
 from inpaint.page.pictures import mask_of, photo_of, png
-from inpaint.page.routes import PATH, Desk, store
+from inpaint.page.routes import PATH, store
 from inpaint.serving.app import Service
 from inpaint.serving.errors import ServiceError
+from inpaint.serving.forms import upload_bytes
+from inpaint.serving.middleware import client_of
 from inpaint.serving.models import Models
 from inpaint.serving.process import Report, Work
 from inpaint.serving.schemas import DETAILS, LARGEST_GROWTH, LARGEST_SEED
+from inpaint.serving.side_work import SideWork
 
 SHOWN_SIDE = 2048
 """Longest side of the picture that is sent, in pixels."""
@@ -65,20 +68,20 @@ def work(settings: Mapping[str, Any]) -> Work:
     return trace
 
 
-def add_tracing(app: FastAPI, service: Service, desk: Desk) -> None:
+def add_tracing(app: FastAPI, service: Service, side: SideWork) -> None:
     """Add the route to the application.
 
     Args:
         app: the application.
         service: its models can be traced.
-        desk: its process does the work of this module.
+        side: its process does the work of this module.
     """
     router = APIRouter(prefix=PATH, include_in_schema=False)
 
     @router.post("/trace")
     async def trace(request: Request) -> dict[str, Any]:
         """Trace the pixel that `x` and `y` name in the file `fill`, made from `photo` and `mask`."""
-        with desk.place() as folder:
+        with side.place(client_of(request.scope), upload_bytes(request, service.limits)) as folder:
             async with request.form(max_files=3, max_fields=6) as form:
                 order = _order(form, service.models)
                 for name in (PHOTO, MASK, FILL):
@@ -86,7 +89,7 @@ def add_tracing(app: FastAPI, service: Service, desk: Desk) -> None:
                     if not isinstance(file, UploadFile):
                         raise ServiceError(422, f"The form has no file named {name}.")
                     await asyncio.to_thread(store, file, folder / name)
-            told = await asyncio.to_thread(desk.run, folder, order)
+            told = await side.run(folder, order)
             picture = await asyncio.to_thread((folder / RESULT).read_bytes)
         return {**told, "picture": base64.b64encode(picture).decode("ascii")}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,27 @@ class Service:
             self.storage,
             self.metrics.job_ended,
         )
-        self.selecting = SideWork(
-            SELECTOR, {"max_pixels": limits.max_pixels}, "selection", limits, self.storage
-        )
+        self._sides: list[SideWork] = []
+        self.selecting = self.side_work(SELECTOR, "selection")
+
+    def side_work(self, factory: str, what: str, settings: Mapping[str, Any] | None = None) -> SideWork:
+        """Return a further process that ends with the service, such as a page has need of.
+
+        Args:
+            factory: `module:function` that returns the work.
+            what: what a piece of work is called in messages.
+            settings: of the work, besides `max_pixels`.
+        """
+        told = {"max_pixels": self.limits.max_pixels, **(settings or {})}
+        side = SideWork(factory, told, what, self.limits, self.storage)
+        self._sides.append(side)
+        return side
 
     def close(self) -> None:
         """End everything and remove the folder."""
         self.queue.close()
-        self.selecting.close()
+        for side in self._sides:
+            side.close()
         self.storage.close()
 
 

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +95,25 @@ class SideWork:
             ServiceError: it failed, was cancelled, crashed, took too long or too much memory.
         """
         stopped = threading.Event()
-
-        def is_over() -> bool:
-            return stopped.is_set() or cancelled()
-
-        def work() -> dict[str, Any]:
-            if is_over():
-                raise CancelledError
-            return self._worker.run(folder, order, seconds=self._seconds, cancelled=is_over)
-
-        running = asyncio.wrap_future(self._thread.submit(work))
+        running = asyncio.wrap_future(self.submit(folder, order, lambda: stopped.is_set() or cancelled()))
         try:
             return await asyncio.shield(running)
         finally:
             # Where this was interrupted: the folder may not be removed while the process reads in it.
             stopped.set()
             await asyncio.wait({running})
+
+    def submit(
+        self, folder: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = lambda: False
+    ) -> Future[dict[str, Any]]:
+        """Do what `run` does for a caller that waits in a thread of its own; the result is the future's."""
+
+        def work() -> dict[str, Any]:
+            if cancelled():
+                raise CancelledError
+            return self._worker.run(folder, order, seconds=self._seconds, cancelled=cancelled)
+
+        return self._thread.submit(work)
 
     def close(self) -> None:
         """End the process, whatever it does."""
