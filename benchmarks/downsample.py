@@ -19,6 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ STRIDE = 2
 MASKS = "free-form:0.2-0.3"  # of the masked rows
 COLUMNS = ("layout", "method", "forward, ms", "÷ strided_conv", "both, ms", "÷ strided_conv", "GFLOP/s")
 REASSEMBLIES = ("carafe_downsample", "carafe_downsample_masked", "twin", "unfold_einsum")
-Method = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
+Method = tuple[Callable[..., Any], tuple[Tensor, ...]]
 
 
 def unfold_einsum(features: Tensor, logits: Tensor, kernel_size: int) -> Tensor:

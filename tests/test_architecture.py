@@ -45,7 +45,7 @@ MAY_IMPORT = {
         *("inference", "weights", "masks", "images", "devices", "files", "terminal", "ops"),
         *("plugins", "extras"),
     },
-    "page": {"serving", "evaluation", "masks", "images"},
+    "page": {"serving", "evaluation", "inference", "masks", "images", "plugins"},
     "cli": {
         *("page", "serving", "training", "evaluation", "inference", "weights", "masks", "images", "devices"),
         *("files", "terminal", "plugins", "extras"),

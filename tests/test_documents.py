@@ -285,12 +285,16 @@ def test_the_cards_examples_run(path: Path) -> None:
 
 def test_the_operators_examples_run() -> None:
     path = ROOT / "docs" / "operator.md"
-    function, layer = blocks(path, "python")[:2]
+    function, down, layer, sized, down_layer = blocks(path, "python")[:5]
     names = run(function, path)
     assert tuple(names["upsampled"].shape) == (1, 256, 128, 128)  # type: ignore[attr-defined]
     # Away from the border, where everything is known, the shares are whole.
     assert torch.allclose(names["valid"][..., 4:-4, 4:-4], torch.ones(()))  # type: ignore[index]
-    assert tuple(run(layer, path)["upsampled"].shape) == (1, 16, 16, 16)  # type: ignore[attr-defined]
+    assert tuple(run(down, path)["smaller"].shape) == (1, 256, 32, 32)  # type: ignore[attr-defined]
+    names = run(layer, path)
+    assert tuple(names["upsampled"].shape) == (1, 16, 16, 16)  # type: ignore[attr-defined]
+    assert tuple(run(sized, path, **names)["merged"].shape) == (1, 16, 15, 16)  # type: ignore[attr-defined]
+    assert tuple(run(down_layer, path)["smaller"].shape) == (1, 16, 8, 8)  # type: ignore[attr-defined]
 
 
 # --- scores: the card's are those of the evaluation, and the other pages repeat some of them

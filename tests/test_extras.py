@@ -40,7 +40,7 @@ PARTS = {
 # They are for networks of torchvision, so whoever uses them has it.
 BESIDE = {"compat", "segmentation"}
 # Read by `inpaint --help`, so they are part of every installation.
-WITHOUT_EXTRA = {"inpaint.serving.command", "inpaint.serving.doctor", "inpaint.serving.limits"}
+WITHOUT_EXTRA = {f"inpaint.serving.{name}" for name in ("command", "doctor", "limits", "memory")}
 
 
 def packages(requirements: list[str]) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""The `inpaint` command: fill holes in photos, list the models, serve page and API, train, evaluate.
+"""The `inpaint` command: fill holes, trace a fill, list models, serve page and API, train, evaluate.
 
     inpaint run --image photo.jpg --mask hole.png --output filled.png
     inpaint run --image photo.jpg --mask hole.png --output filled.png --grow 4 --candidates 3
     inpaint run --image photos/ --mask masks/ --output filled/
+    inpaint trace --image photo.jpg --mask hole.png --at 640,400 --output trace.png
     inpaint models
     inpaint serve
     inpaint train --preset pconv-carafe --data photos/train --output runs/first
@@ -24,12 +25,14 @@ from inpaint.cli.console import say
 from inpaint.cli.models import list_models
 from inpaint.cli.run import fill_photos
 from inpaint.cli.service import examine, serve
+from inpaint.cli.trace import trace_pixel
 from inpaint.cli.work import PASSED_ON
 from inpaint.extras import MissingExtraError
 from inpaint.plugins import PluginError
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": fill_photos,
+    "trace": trace_pixel,
     "models": lambda arguments: list_models(),
     "serve": serve,
     "doctor": examine,

@@ -83,42 +83,7 @@ def build_parser() -> ArgumentParser:
         "--overwrite", dest="existing", action="store_const", const="overwrite", help="make all results anew"
     )
     run.set_defaults(existing="refuse")
-    run.add_argument(
-        "--model",
-        default="pconv-carafe",
-        metavar="NAME",
-        help="installed model, folder, weights file or hub id (default: %(default)s)",
-    )
-    add_plugin_flag(run)
-    run.add_argument(
-        "--device",
-        type=device_name,
-        default="auto",
-        metavar="NAME",
-        help="auto, cpu, cuda or cuda:1 (default: %(default)s)",
-    )
-    run.add_argument(
-        "--detail",
-        choices=DETAILS,
-        default="photo",
-        help="photo lays the photo's own texture over the network's fill; none is that fill alone, which is "
-        "smoother (default: %(default)s)",
-    )
-    run.add_argument(
-        "--seed",
-        type=whole_number(0, LARGEST_SEED),
-        default=0,
-        metavar="N",
-        help="other seeds lay the texture in other ways; equal seeds give equal fills (default: %(default)s)",
-    )
-    run.add_argument(
-        "--grow",
-        type=whole_number(0, 1000),
-        default=0,
-        metavar="N",
-        help="fill so many pixels around the mask, too: a mask that is tight to an object with soft edges "
-        "leaves its rim, and a few pixels take it up (default: %(default)s)",
-    )
+    _add_fill_options(run)
     run.add_argument(
         "--candidates",
         type=whole_number(1, 99),
@@ -127,20 +92,8 @@ def build_parser() -> ArgumentParser:
         help="write N fills to choose from, of the seeds from --seed on: --output filled.png becomes "
         "filled-1.png to filled-N.png (default: %(default)s)",
     )
-    run.add_argument(
-        "--max-megapixels",
-        type=millions("megapixels", 50),
-        default=MAX_PIXELS / 1e6,
-        metavar="N",
-        help="refuse larger pictures before decoding them (default: %(default)g)",
-    )
-    run.add_argument(
-        "--max-megabytes",
-        type=millions("megabytes", 500),
-        default=MAX_FILE_BYTES / 1e6,
-        metavar="N",
-        help="refuse larger files before reading them (default: %(default)g)",
-    )
+    _add_limits(run)
+    _add_trace_command(commands)
     commands.add_parser("models", help="list the installed models: name, size, scores")
     serve = add_serve_command(commands)
     serve.add_argument("--max-queue", dest="waiting", type=int, help=argparse.SUPPRESS)  # former name
@@ -149,6 +102,107 @@ def build_parser() -> ArgumentParser:
     commands.add_parser("evaluate", help="score methods, with the flags of evaluate.py", add_help=False)
     add_doctor_command(commands)
     return parser
+
+
+def _add_trace_command(commands: argparse._SubParsersAction[ArgumentParser]) -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="show where a pixel of a fill comes from",
+        description="Fill a photo, and draw where one pixel of the fill comes from: how much the network's "
+        "CARAFE kernels gathered of each known pixel, level by level, and which patch of the photo lies over "
+        "it. Prints the share of each level.",
+    )
+    trace.add_argument("--image", type=Path, required=True, metavar="FILE", help="photo")
+    trace.add_argument(
+        "--mask", type=Path, required=True, metavar="FILE", help="mask of the upright photo's size"
+    )
+    trace.add_argument(
+        "--at",
+        type=pixel_place,
+        required=True,
+        metavar="X,Y",
+        help="a pixel of the hole, counted from the left and from the top, beginning with 0",
+    )
+    trace.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="picture, whose suffix names the format"
+    )
+    trace.add_argument("--overwrite", action="store_true", help="write over a file that is there")
+    trace.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE.npy",
+        help="also write how much of each pixel of the photo was gathered, as a NumPy array, float32",
+    )
+    _add_fill_options(trace)
+    _add_limits(trace)
+
+
+def _add_fill_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default="pconv-carafe",
+        metavar="NAME",
+        help="installed model, folder, weights file or hub id (default: %(default)s)",
+    )
+    add_plugin_flag(parser)
+    parser.add_argument(
+        "--device",
+        type=device_name,
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detail",
+        choices=DETAILS,
+        default="photo",
+        help="photo lays the photo's own texture over the network's fill; none is that fill alone, which is "
+        "smoother (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="other seeds lay the texture in other ways; equal seeds give equal fills (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grow",
+        type=whole_number(0, 1000),
+        default=0,
+        metavar="N",
+        help="fill so many pixels around the mask, too: a mask that is tight to an object with soft edges "
+        "leaves its rim, and a few pixels take it up (default: %(default)s)",
+    )
+
+
+def _add_limits(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-megapixels",
+        type=millions("megapixels", 50),
+        default=MAX_PIXELS / 1e6,
+        metavar="N",
+        help="refuse larger pictures before decoding them (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--max-megabytes",
+        type=millions("megabytes", 500),
+        default=MAX_FILE_BYTES / 1e6,
+        metavar="N",
+        help="refuse larger files before reading them (default: %(default)g)",
+    )
+
+
+def pixel_place(text: str) -> tuple[int, int]:
+    """Parse the place of a pixel.
+
+    >>> pixel_place("120,45")
+    (120, 45)
+    """
+    found = re.fullmatch(r"\s*(\d{1,6})\s*,\s*(\d{1,6})\s*", text, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected X,Y such as 120,45, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def device_name(text: str) -> str:

@@ -38,8 +38,13 @@ class Limits:
     pixels: int
     file_bytes: int
 
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Limits:
+        """Return what the command line says."""
+        return cls(round(arguments.max_megapixels * 1e6), round(arguments.max_megabytes * 1e6))
 
-_LIMIT_FLAGS = {"max_pixels": "--max-megapixels", "max_file_bytes": "--max-megabytes"}
+
+LIMIT_FLAGS = {"max_pixels": "--max-megapixels", "max_file_bytes": "--max-megabytes"}
 
 
 def fill_photos(arguments: argparse.Namespace) -> int:
@@ -85,7 +90,7 @@ def fill_photos(arguments: argparse.Namespace) -> int:
         {format_for(path) for task in tasks for path in task.outputs if path} & LOSSY_FORMATS
     ):
         say(f"note: {format} does not keep pixels outside the mask exactly; name a .png output for that")
-    limits = Limits(round(arguments.max_megapixels * 1e6), round(arguments.max_megabytes * 1e6))
+    limits = Limits.of(arguments)
     failed = 0
     # A bar that advances by parts of a photo, since one large photo can take as long as a folder.
     with tqdm(
@@ -102,7 +107,7 @@ def fill_photos(arguments: argparse.Namespace) -> int:
                 failed += 1
                 message = str(error) or type(error).__name__
                 if isinstance(error, LimitError):
-                    message = error.explain(_LIMIT_FLAGS)
+                    message = error.explain(LIMIT_FLAGS)
                 say(f"error: {message if str(task.photo) in message else f'{task.photo}: {message}'}")
             bar.update(done + 1 - bar.n)
     if failed:
@@ -115,7 +120,7 @@ def fill_one(fill: Inpainter, task: Task, seed: int, grow: int, limits: Limits, 
     # Here, because it loads torch, which `inpaint --help` has no need of.
     from inpaint.inference.inpainter import grown
 
-    photo, mask = _read(task, limits)
+    photo, mask = read_task(task, limits)
     hole = grown(mask, grow)
     if hole.all():
         raise ImageError(
@@ -144,8 +149,12 @@ def fill_one(fill: Inpainter, task: Task, seed: int, grow: int, limits: Limits, 
         write_photo(output, result)
 
 
-def _read(task: Task, limits: Limits) -> tuple[Photo, np.ndarray]:
-    """Read a photo and its mask, and check that they fit each other and the format of the results."""
+def read_task(task: Task, limits: Limits) -> tuple[Photo, np.ndarray]:
+    """Read a photo and its mask, and check that they fit each other and the format of the results.
+
+    Raises:
+        ImageError: they cannot be read, or do not fit.
+    """
     # Here, because it loads OpenCV, which `inpaint --help` has no need of.
     from inpaint.masks import read_checked_mask
 
@@ -158,7 +167,12 @@ def _read(task: Task, limits: Limits) -> tuple[Photo, np.ndarray]:
     photo = read_photo(task.photo, max_pixels=limits.pixels, max_file_bytes=limits.file_bytes)
     height, width = photo.pixels.shape[:2]
     check_can_hold(format_for(next(path for path in task.outputs if path)), width, height)
-    checked = read_checked_mask(task.masks[0], max_pixels=limits.pixels, max_file_bytes=limits.file_bytes)
+    checked = read_checked_mask(
+        task.masks[0],
+        photo=photo.pixels,
+        max_pixels=limits.pixels,
+        max_file_bytes=limits.file_bytes,
+    )
     rows, columns = checked.mask.shape
     if (rows, columns) != (height, width):
         raise ImageError(

@@ -17,6 +17,7 @@ from PIL import Image
 from inpaint.datasets import PhotoSet
 from inpaint.images import MAX_SQUARE, ImageError
 from inpaint.masks import MaskFolder, MaskRecipe, blanked, generator_for, parse_recipe
+from inpaint.masks.recipe import REMEDIES
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class EvaluationSet:
         """Masks that were passed over so far, unreadable ones and what is no regular file: name -> reason."""
         return self._masks.broken
 
+    @property
+    def mask_notes(self) -> list[str]:
+        """What is worth a word in the ready masks read so far, a sentence for each kind of remark."""
+        return self._masks.notes.sentences({} if isinstance(self._masks, MaskFolder) else REMEDIES)
+
     def __len__(self) -> int:
         return len(self._order)
 
@@ -168,15 +174,15 @@ class EvaluationSet:
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a photo, whole, and the mask of its crop."""
         photo = self._photos.read(index)
-        return photo, self._mask(self._photos.names[index], photo.shape[:2])
+        return photo, self._mask(self._photos.names[index], photo)
 
-    def _mask(self, name: str, photo_shape: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, name: str, photo: np.ndarray) -> np.ndarray:
         if isinstance(self._masks, MaskRecipe):
             return self._masks(generator_for(self.seed, name), self.size, self.size)
-        mask = self._masks.by_stem(PurePosixPath(name).stem)
+        mask = self._masks.by_stem(PurePosixPath(name).stem, photo)
         if mask.shape == (self.size, self.size):
             return mask
-        if mask.shape == photo_shape:
+        if mask.shape == photo.shape[:2]:
             cropped = centre_crop(mask, self.size)
             if cropped.any() and not cropped.all():
                 return cropped
@@ -186,7 +192,7 @@ class EvaluationSet:
                 name,
             )
         raise ImageError(
-            f"expected a mask of the crop's size {(self.size, self.size)} or the photo's {photo_shape}, "
+            f"expected a mask of the crop's size {(self.size, self.size)} or the photo's {photo.shape[:2]}, "
             f"got {mask.shape} (height, width)",
             name,
         )

@@ -87,6 +87,8 @@ def run(settings: Settings) -> int:
         _say(settings, f"left out {name}: {reason}")
     for name, reason in cases.broken_masks.items():
         _say(settings, f"passed over the mask {name}: {reason}")
+    for note in cases.mask_notes:
+        _say(settings, f"note: {note}")
     return 1 if cases.skipped or cases.broken_masks else 0
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from inpaint.inference.filters import blurred, enlarged, shrunk
 from inpaint.inference.levels import LOW_BAND_SIDE, Level, low_band_level, make_levels
 from inpaint.inference.measures import GUIDE_BLUR, confidence_of
-from inpaint.inference.plan import Box, bounding_box, plan
+from inpaint.inference.plan import Box, Job, bounding_box, plan
 from inpaint.inference.scales import to_uint8
 from inpaint.inference.synthesis import Found, copy_level, search_level
 
@@ -83,28 +83,68 @@ def add_detail(
     (True, True)
     """
     report = progress or (lambda fraction: None)
-    # The operators read memory row by row; NumPy keeps other layouts through most of what is done here.
-    image, guide, mask = (np.ascontiguousarray(given) for given in (image, guide, mask))
-    mask = mask.view(np.uint8) != 0  # a True of NumPy is any byte but 0, and OpenCV counts them
+    image, guide, mask = _prepared(image, guide, mask)
     result = np.where(mask[..., None], guide, image)
-    wide = _wide(mask)
-    jobs, groups = plan(wide)
+    jobs, groups = plan(_wide(mask))
     for done, job in enumerate(jobs):
 
         def advance(fraction: float, done: int = done) -> None:
             report((done + fraction) / len(jobs))
 
-        own = groups[job.box.slices] == job.group
-        window = _window(job.box, int(own.sum()), mask)
-        inside = np.zeros((window.bottom - window.top, window.right - window.left), bool)
-        inside[job.box.moved(-window.top, -window.left).slices] = own
-        filled = _synthesise(
+        window, inside = _place(job, groups, mask)
+        found = _synthesise(
             image[window.slices], guide[window.slices], mask[window.slices], inside, seed, advance
         )
-        if filled is not None:
-            result[window.slices][inside] = filled[inside]
+        if found is not None:
+            result[window.slices][inside] = found.picture[inside]
     report(1.0)
     return result
+
+
+def source_of(
+    image: np.ndarray, guide: np.ndarray, mask: np.ndarray, pixel: tuple[int, int], seed: int = 0
+) -> tuple[int, int] | None:
+    """Return where the patch is from that `add_detail` lays over a pixel, by its middle.
+
+    Args:
+        image: as of `add_detail`.
+        guide: as of `add_detail`.
+        mask: as of `add_detail`.
+        pixel: row and column.
+        seed: as of `add_detail`.
+
+    Returns:
+        Row and column of a known pixel, around which 7×7 pixels were compared with those around `pixel`; None
+        where the guide stays.
+    """
+    image, guide, mask = _prepared(image, guide, mask)
+    jobs, groups = plan(_wide(mask))
+    for job in jobs:
+        if groups[pixel] == job.group:
+            window, inside = _place(job, groups, mask)
+            given = (image[window.slices], guide[window.slices], mask[window.slices])
+            found = _synthesise(*given, inside, seed, lambda fraction: None)
+            source = -1 if found is None else int(found.field[pixel[0] - window.top, pixel[1] - window.left])
+            if source >= 0:
+                row, column = divmod(source, window.right - window.left)
+                return window.top + row, window.left + column
+    return None
+
+
+def _prepared(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image, guide and mask as the operators take them."""
+    # The operators read memory row by row; NumPy keeps other layouts through most of what is done here.
+    image, guide, mask = (np.ascontiguousarray(one) for one in given)
+    return image, guide, mask.view(np.uint8) != 0  # a True is any byte but 0, and OpenCV counts them
+
+
+def _place(job: Job, groups: np.ndarray, mask: np.ndarray) -> tuple[Box, np.ndarray]:
+    """Return the window of a job, and which of its pixels, bool, are filled there."""
+    own = groups[job.box.slices] == job.group
+    window = _window(job.box, int(own.sum()), mask)
+    inside = np.zeros((window.bottom - window.top, window.right - window.left), bool)
+    inside[job.box.moved(-window.top, -window.left).slices] = own
+    return window, inside
 
 
 def _wide(mask: np.ndarray) -> np.ndarray:
@@ -139,8 +179,8 @@ def _synthesise(
     own: np.ndarray,
     seed: int,
     advance: Callable[[float], None],
-) -> np.ndarray | None:
-    """Fill the pixels `own` of one window; return uint8 H×W×3, or None where there is no source."""
+) -> Found | None:
+    """Fill the pixels `own` of one window; return what was found, or None where there is no source."""
     levels = make_levels(np.where(hole[..., None], guide, image), hole, own)
     unsure = levels[0].side > LOW_BAND_SIDE
     coarse_to_fine = levels[::-1]
@@ -154,7 +194,8 @@ def _synthesise(
         advance((number + 1) / (len(levels) + 1))
     if found is None or found.picture.shape != image.shape:
         return None
-    return _with_grain(_with_low_bands(found.picture, levels), levels, found.field)
+    picture = _with_grain(_with_low_bands(found.picture, levels), levels, found.field)
+    return Found(found.field, picture, found.cost)
 
 
 def _best_start(coarse_to_fine: list[Level], seed: int) -> tuple[Found | None, int]:

@@ -13,7 +13,6 @@ hole. The result therefore depends neither on the order of holes nor on what the
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,7 +23,7 @@ import torch
 
 from inpaint.devices import choose_device, prefers_bfloat16
 from inpaint.inference.detail import add_detail
-from inpaint.inference.plan import SURROUNDINGS, Box, Job, bounding_box, cells, plan, window_around
+from inpaint.inference.plan import SURROUNDINGS, Box, Job, bounding_box, pieces, plan
 from inpaint.inference.scales import bring_up, shrink, to_uint8
 from inpaint.networks import Network
 from inpaint.weights import find_model, load_weights
@@ -214,13 +213,8 @@ class Inpainter:
         advance: Callable[[float], None],
     ) -> np.ndarray:
         """Fill at `job.scale` and bring the fill up; return uint8 values for the pixels of `own`."""
-        height, width = mask.shape
-        region = job.box.grown(round(SURROUNDINGS / job.scale), height, width)
-        small, small_mask = shrink(image[region.slices], mask[region.slices], job.scale)
-        if small_mask.any():
-            # The network's own view of the hole's edge, too: where it differs from the photo shows by how
-            # much the fill is off. Three pixels are what cubic interpolation reaches.
-            wanted = cv2.dilate(small_mask.view(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        region, small, small_mask, wanted = shrunk_hole(image, mask, job)
+        if wanted.any():
             box = bounding_box(wanted)
             wanted = wanted[box.slices]
             small[box.slices][wanted] = self._fill_windows(small, small_mask, wanted, box, advance)[wanted]
@@ -240,19 +234,16 @@ class Inpainter:
         """
         height, width = mask.shape
         filled = np.zeros((*own.shape, 3), np.float32)
-        grid = list(itertools.product(cells(box.top, box.bottom, height), cells(box.left, box.right, width)))
-        for done, ((rows, row_weights), (columns, column_weights)) in enumerate(grid):
-            own_here = own[rows, columns]
-            if own_here.any():
-                tight = bounding_box(own_here)
-                hole = own_here[tight.slices]
-                target = tight.moved(box.top + rows.start, box.left + columns.start)
-                window = window_around(target, height, width, self.network.stride)
-                prediction = self._predict(image[window.slices], mask[window.slices])
-                seen = prediction[target.moved(-window.top, -window.left).slices][hole]
-                weights = np.outer(row_weights, column_weights)[tight.slices][hole]
-                filled[rows, columns][tight.slices][hole] += weights[:, None] * seen
-            advance((done + 1) / len(grid))
+        parts = pieces(own, box, height, width, self.network.stride)
+        for done, part in enumerate(parts, 1):
+            at = part.target.moved(-box.top, -box.left).slices
+            hole = own[at]
+            prediction = self._predict(image[part.window.slices], mask[part.window.slices])
+            seen = prediction[part.target.moved(-part.window.top, -part.window.left).slices][hole]
+            rows, columns = part.place
+            within = part.target.moved(-box.top - rows.start, -box.left - columns.start)
+            filled[at][hole] += part.weights[within.slices][hole][:, None] * seen
+            advance(done / len(parts))
         return filled
 
     def _predict(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -268,6 +259,23 @@ class Inpainter:
         if not bool(torch.isfinite(prediction).all()):
             raise RuntimeError("the network returned NaN or infinity; its weights are damaged, load others")
         return self.network.to_levels(prediction)[0]
+
+
+def shrunk_hole(
+    image: np.ndarray, mask: np.ndarray, job: Job
+) -> tuple[Box, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the copy of a photo that a job's hole is filled in where that is too large for a window.
+
+    Returns:
+        The part of the photo that was shrunk; the copy, float32 h×w×3, and its hole, bool h×w, as of
+        `shrink`; and the pixels of the copy that are to be filled, bool h×w.
+    """
+    region = job.box.grown(round(SURROUNDINGS / job.scale), *mask.shape)
+    small, hole = shrink(image[region.slices], mask[region.slices], job.scale)
+    # The network's own view of the hole's edge, too: where it differs from the photo shows by how much the
+    # fill is off. Three pixels are what cubic interpolation reaches.
+    wanted = cv2.dilate(hole.view(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    return region, small, hole, wanted
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -225,6 +226,45 @@ def cells(start: int, stop: int, size: int) -> Iterator[tuple[slice, np.ndarray]
         if index < count - 1:
             weights[-OVERLAP:] = ramp[::-1]
         yield slice(first, last), weights
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a hole that one window of the network fills.
+
+    Attributes:
+        place: rows and columns of the piece's cell within the hole's box.
+        weights: [rows, columns] of the cell; neighbouring cells overlap, and their weights sum to 1.
+        target: the smallest box in the photo around the piece's pixels.
+        window: what the network sees.
+    """
+
+    place: tuple[slice, slice]
+    weights: np.ndarray
+    target: Box
+    window: Box
+
+
+def pieces(own: np.ndarray, box: Box, height: int, width: int, stride: int) -> list[Piece]:
+    """Cut a hole into pieces that each fit in a window with their surroundings.
+
+    Args:
+        own: bool, of the box's shape: the pixels to fill.
+        box: where they lie in the photo.
+        height: of the photo.
+        width: of the photo.
+        stride: windows are multiples of it where that fits.
+    """
+    found = []
+    grid = itertools.product(cells(box.top, box.bottom, height), cells(box.left, box.right, width))
+    for (rows, row_weights), (columns, column_weights) in grid:
+        own_here = own[rows, columns]
+        if own_here.any():
+            target = bounding_box(own_here).moved(box.top + rows.start, box.left + columns.start)
+            window = window_around(target, height, width, stride)
+            weights = np.outer(row_weights, column_weights)
+            found.append(Piece((rows, columns), weights, target, window))
+    return found
 
 
 def bounding_box(selection: np.ndarray) -> Box:

@@ -5,7 +5,7 @@ text, and `blanked` hides what lies in a hole.
 """
 
 from .blanking import HOLE_GREY, blanked
-from .checks import CheckedMask, check_mask, read_checked_mask
+from .checks import CheckedMask, MaskNotes, check_mask, read_checked_mask
 from .folder import MaskFolder
 from .generators import box, free_form, lama_medium, lama_thick, lama_thin, objects, random_walk
 from .random import generator_for
@@ -15,6 +15,7 @@ __all__ = [
     "HOLE_GREY",
     "CheckedMask",
     "MaskFolder",
+    "MaskNotes",
     "MaskRecipe",
     "MaskSource",
     "blanked",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -20,6 +23,9 @@ _THRESHOLD = 127
 _NEARLY = 32  # grey levels
 _DIFFERENT_SHARE = 0.01  # of pixels in which transparency tells another hole than the colours
 
+Kind = Literal["transparency", "photo", "large"]
+"""What a note is about: transparency counts, the mask looks like a photo, the hole is nearly everything."""
+
 
 @dataclass(frozen=True, eq=False)
 class CheckedMask:
@@ -27,17 +33,66 @@ class CheckedMask:
 
     Attributes:
         mask: bool H×W, True in the hole.
-        notes: what is worth a word, as sentences for people.
+        remarks: what is worth a word: what it is about -> a sentence for people.
     """
 
     mask: np.ndarray
-    notes: list[str]
+    remarks: Mapping[Kind, str]
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences of `remarks`."""
+        return list(self.remarks.values())
+
+
+@dataclass
+class MaskNotes:
+    """What is worth a word in many masks, told once for each kind and not once for each mask.
+
+    Attributes:
+        by_kind: what it is about -> name of a mask -> sentence, in the order in which they were found.
+
+    >>> notes, white = MaskNotes(), np.full((1, 20, 3), 255, np.uint8)
+    >>> white[0, 0] = 0
+    >>> for name in ("a.png", "b.png"):
+    ...     notes.add(name, check_mask(Photo(white)))
+    >>> print(*notes.sentences())
+    2 masks, such as a.png: the mask covers 95.0% of the photo; white = fill, black = keep. Is it inverted?
+    """
+
+    by_kind: dict[Kind, dict[str, str]] = field(default_factory=dict)
+
+    def add(self, name: str, checked: CheckedMask) -> None:
+        """Note what there is to say of a mask; a mask that is read again counts once."""
+        for kind, sentence in checked.remarks.items():
+            self.by_kind.setdefault(kind, {}).setdefault(name, sentence)
+
+    def update(self, other: MaskNotes) -> None:
+        """Add what was noted elsewhere."""
+        for kind, sentences in list(other.by_kind.items()):
+            mine = self.by_kind.setdefault(kind, {})
+            for name, sentence in list(sentences.items()):
+                mine.setdefault(name, sentence)
+
+    def sentences(self, remedies: Mapping[Kind, str] = MappingProxyType({})) -> list[str]:
+        """Return a sentence for each kind, which says how many masks it concerns, and shows the first.
+
+        Args:
+            remedies: what to do about a kind, as a sentence, where the caller knows that.
+        """
+        told = []
+        for kind, sentences in list(self.by_kind.items()):
+            name, sentence = next(iter(sentences.items()))
+            who = f"{len(sentences)} masks, such as {name}" if len(sentences) > 1 else f"the mask {name}"
+            told.append(" ".join(filter(None, [f"{who}: {sentence}", remedies.get(kind)])))
+        return told
 
 
 def read_checked_mask(
     source: Path | str | bytes,
     *,
     invert: bool = False,
+    photo: np.ndarray | None = None,
     max_pixels: int = MAX_PIXELS,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> CheckedMask:
@@ -48,12 +103,12 @@ def read_checked_mask(
     """
     picture = read_photo(source, max_pixels=max_pixels, max_file_bytes=max_file_bytes, pixels_only=True)
     try:
-        return check_mask(picture, invert=invert)
+        return check_mask(picture, invert=invert, photo=photo)
     except ImageError as error:
         raise error.named("" if isinstance(source, bytes) else str(source)) from None
 
 
-def check_mask(picture: Photo, *, invert: bool = False) -> CheckedMask:
+def check_mask(picture: Photo, *, invert: bool = False, photo: np.ndarray | None = None) -> CheckedMask:
     """Make a mask of a picture: hole where the luminance is above 127, transparency left out.
 
     Where that leaves no known pixel and the picture has transparency, what is opaque is the hole.
@@ -61,10 +116,11 @@ def check_mask(picture: Photo, *, invert: bool = False) -> CheckedMask:
     Args:
         picture: the mask as a picture.
         invert: black is the hole, not white.
+        photo: uint8 H×W×3, what is to be filled; without it, it is not seen that the mask is the photo.
 
     Raises:
-        ImageError: there is nothing to fill, or nothing to fill from, or colours and transparency tell
-            different holes.
+        ImageError: there is nothing to fill, or nothing to fill from, colours and transparency tell
+            different holes, or the mask is the photo.
 
     >>> check_mask(Photo(np.ones((2, 2, 3), np.uint8)))
     Traceback (most recent call last):
@@ -73,7 +129,8 @@ def check_mask(picture: Photo, *, invert: bool = False) -> CheckedMask:
 white = fill. Values 0 and 1? Multiply them by 255
     """
     grey = np.asarray(Image.fromarray(picture.pixels).convert("L"))
-    mask, notes = (grey > _THRESHOLD) != invert, []
+    mask = (grey > _THRESHOLD) != invert
+    remarks: dict[Kind, str] = {}
     opaque = None if picture.alpha is None else picture.alpha > _THRESHOLD
     if opaque is not None and (opaque.all() or not opaque.any()):
         opaque = None  # says nothing
@@ -83,8 +140,11 @@ white = fill. Values 0 and 1? Multiply them by 255
         if opaque is None:
             raise ImageError(_why_full(invert))
         mask = opaque
-        notes.append("its colours leave nothing to fill from, so its transparency counts: opaque = fill")
-        return CheckedMask(mask, [*notes, *_large(mask, invert)])
+        remarks["transparency"] = (
+            "its colours leave nothing to fill from, so its transparency counts: opaque = fill"
+        )
+        return CheckedMask(mask, {**remarks, **_large(mask, fill="opaque", keep="transparent")})
+    fill, keep = ("black", "white") if invert else ("white", "black")
     between = float(np.mean((grey >= _NEARLY) & (grey <= 255 - _NEARLY)))
     if between > BETWEEN_SHARE:
         if opaque is not None and _tells_another_hole(opaque, mask):
@@ -92,20 +152,23 @@ white = fill. Values 0 and 1? Multiply them by 255
                 "a photo with transparent parts is no mask: its transparency tells another hole than its "
                 "colours; save it as black and white, white = fill"
             )
+        if photo is not None and np.array_equal(photo, picture.pixels):
+            raise ImageError(f"the mask is the photo itself; it has to be black and white, {fill} = fill")
         told = "127 or darker" if invert else "brighter than 127"
-        notes.append(
+        remarks["photo"] = (
             f"{between:.0%} of the mask is neither black nor white, as in a photo; what is {told} is filled, "
             f"{mask.mean():.0%} of it"
         )
-    return CheckedMask(mask, [*notes, *_large(mask, invert)])
+    return CheckedMask(mask, {**remarks, **_large(mask, fill, keep)})
 
 
-def _large(mask: np.ndarray, invert: bool) -> list[str]:
+def _large(mask: np.ndarray, fill: str, keep: str) -> dict[Kind, str]:
     share = float(mask.mean())
     if share <= LARGE_SHARE:
-        return []
-    fill, keep = ("black", "white") if invert else ("white", "black")
-    return [f"the mask covers {share:.1%} of the photo; {fill} = fill, {keep} = keep. Is it inverted?"]
+        return {}
+    return {
+        "large": f"the mask covers {share:.1%} of the photo; {fill} = fill, {keep} = keep. Is it inverted?"
+    }
 
 
 def _tells_another_hole(opaque: np.ndarray, mask: np.ndarray) -> bool:

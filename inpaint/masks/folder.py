@@ -9,7 +9,7 @@ import numpy as np
 from inpaint.files import why_not_regular
 from inpaint.images import SUFFIXES, ImageError
 
-from .checks import read_checked_mask
+from .checks import MaskNotes, read_checked_mask
 from .sizes import check_size, enlarge
 
 
@@ -23,6 +23,7 @@ class MaskFolder:
         names: the file names.
         broken: name -> reason, for the masks that `draw` had to pass over, and for what is named as a mask
             is, and is no regular file.
+        notes: what is worth a word in the masks read so far.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -36,6 +37,7 @@ class MaskFolder:
             raise FileNotFoundError(f"{self.path}: there is no such folder of masks")
         self.names = []
         self.broken: dict[str, str] = {}
+        self.notes = MaskNotes()
         for entry in sorted(self.path.iterdir()):
             if entry.suffix.lower() in SUFFIXES and not entry.name.startswith("."):
                 if reason := why_not_regular(entry):
@@ -54,21 +56,27 @@ class MaskFolder:
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int, photo: np.ndarray | None = None) -> np.ndarray:
         """Return mask `index` as bool H×W.
+
+        Args:
+            index: place of its name in `names`.
+            photo: uint8 H×W×3, which the mask may not be itself.
 
         Raises:
             ImageError: the file is unreadable, too large for a photo, or cannot be meant as a mask: it has
                 no hole, or nothing but hole.
         """
-        return read_checked_mask(self.path / self.names[index], invert=self.invert).mask
+        checked = read_checked_mask(self.path / self.names[index], invert=self.invert, photo=photo)
+        self.notes.add(self.names[index], checked)
+        return checked.mask
 
     def files_of(self, stem: str) -> list[str]:
         """Return the names of the masks whose file name without extension is `stem`."""
         return [self.names[index] for index in self._by_stem.get(stem, [])]
 
-    def by_stem(self, stem: str) -> np.ndarray:
-        """Return the mask whose file name without extension is `stem`.
+    def by_stem(self, stem: str, photo: np.ndarray | None = None) -> np.ndarray:
+        """Return the mask whose file name without extension is `stem`, for `photo`.
 
         Raises:
             KeyError: there is none.
@@ -81,7 +89,7 @@ class MaskFolder:
         if len(found) > 1:
             files = ", ".join(self.files_of(stem))
             raise ValueError(f"{self.path}: {stem!r} has more than one mask ({files}); keep one of them")
-        return self.read(found[0])
+        return self.read(found[0], photo)
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """Return a random mask of the folder at `height`×`width`.
@@ -98,6 +106,8 @@ class MaskFolder:
         across, down = rng.random(2)
         for offset in range(len(self)):
             index = (first + offset) % len(self)
+            if self.names[index] in self.broken:
+                continue
             try:
                 mask = self.read(index)
             except ImageError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .checks import Kind, MaskNotes
 from .folder import MaskFolder
 from .generators import box, free_form, lama_medium, lama_thick, lama_thin, objects, random_walk
 from .shapes import Ratio
@@ -28,6 +29,11 @@ _HOW = (
     + ", or folder:PATH for ready masks (folder-inverted:PATH where black is the hole); "
     "for example free-form:0.1-0.5*3+thin:0.05-0.2*1"
 )
+REMEDIES: dict[Kind, str] = {
+    "large": "folder:PATH takes white for the hole, folder-inverted:PATH takes black."
+}
+"""What to do in a recipe about masks that are worth a word, for `MaskNotes.sentences`."""
+
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)"
 # A path may hold a plus sign, so a plus separates two sources only where a kind follows it.
 _SEPARATOR = re.compile(r"\s*\+\s*(?=(?:" + "|".join([*_GENERATORS, *_FOLDERS]) + r")(?:[:*+\s]|$))")
@@ -76,6 +82,15 @@ class MaskRecipe:
         """The ready masks that could not be read so far: name -> reason."""
         folders = (source.folder for source in self.sources if source.folder is not None)
         return {name: reason for folder in folders for name, reason in folder.broken.items()}
+
+    @property
+    def notes(self) -> MaskNotes:
+        """What is worth a word in the ready masks read so far."""
+        notes = MaskNotes()
+        for source in self.sources:
+            if source.folder is not None:
+                notes.update(source.folder.notes)
+        return notes
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """Draw one source by weight, and a mask from it: bool `H×W`, True in the hole."""

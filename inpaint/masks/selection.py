@@ -1,13 +1,25 @@
-"""A rough stroke over a thing to the mask of the thing, by colours and edges alone.
+"""A rough stroke over a thing to the mask of the thing, by colours and edges, or by a method of a plug-in.
 
-GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004) as OpenCV has it. It knows nothing of what things are:
-it separates colours, and follows edges. Things that look like what is around them are not found.
+The method `grabcut` is GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004) as OpenCV has it. It knows
+nothing of what things are: it separates colours, and follows edges. Things that look like what is around them
+are not found. Other packages offer methods that know more, under the entry points of `GROUP`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
 import cv2
 import numpy as np
+
+Selector = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
+"""Finds the thing that a stroke lies on: arguments and result are those of `fit_to_object`."""
+
+GROUP = "inpaint.selectors"
+"""The group of entry points under which packages offer methods. Each names a `Selector`."""
+
+DEFAULT = "grabcut"
 
 _ROUNDS = 5
 _WORKING_SIDE = 480  # longest side of what is looked at, in pixels
@@ -17,6 +29,38 @@ _CORE = 0.5  # of a stroke's half width: what is nearer to its middle surely bel
 _SMOOTHING = 4.0  # pixels, before colours are compared with those of the middle
 _ALIKE = 18.0  # in CIELAB, as OpenCV scales it to bytes
 _LEAST_SHARE = 0.2  # of the stroke: with less than this of it nothing was found
+
+
+def methods() -> list[str]:
+    """Return the names of the methods that are installed, the default first. Nothing of them is imported.
+
+    >>> methods()[0]
+    'grabcut'
+    """
+    return [DEFAULT, *sorted({point.name for point in entry_points(group=GROUP)} - {DEFAULT})]
+
+
+def find_method(name: str) -> Selector:
+    """Return a method by name; that of another package is imported now.
+
+    Raises:
+        LookupError: none of this name is installed; the message lists those that are.
+        ImportError: its package cannot be imported, or has no such function.
+
+    >>> find_method("sam")
+    Traceback (most recent call last):
+        ...
+    LookupError: no method sam is installed; there are: grabcut
+    """
+    if name == DEFAULT:
+        return fit_to_object
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            try:
+                return point.load()
+            except AttributeError as error:
+                raise ImportError(f"{point.value}: {error}") from error
+    raise LookupError(f"no method {name} is installed; there are: {', '.join(methods())}")
 
 
 def fit_to_object(image: np.ndarray, stroke: np.ndarray) -> np.ndarray | None:

@@ -9,10 +9,21 @@ This is the only part of the package that imports Gradio.
 """
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inpaint.page.mounting import mount_page
 
 # Gradio reads it when it is imported; without it, Gradio would report its use to its makers.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-from inpaint.page.mounting import mount_page
-
 __all__ = ["mount_page"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import Gradio when the page is built: the desk's process has no need of it."""
+    if name == "mount_page":
+        from inpaint.page.mounting import mount_page
+
+        return mount_page
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,12 +25,14 @@ from starlette.datastructures import UploadFile
 
 from inpaint.page.comparison import BLANKED, HOLE, SHEET, SHOWN, TABLE, TRUTH
 from inpaint.page.desk import MASK, PHOTO
-from inpaint.page.routes import PATH, Desk
+from inpaint.page.routes import PATH, store
 from inpaint.serving import tasks
 from inpaint.serving.app import Service
 from inpaint.serving.errors import CancelledError, ServiceError
+from inpaint.serving.forms import upload_bytes
 from inpaint.serving.middleware import client_of
 from inpaint.serving.models import Models
+from inpaint.serving.side_work import SideWork
 
 BASELINES = {
     "harmonic": ("Membrane", "A soap film over the hole, with nothing learnt: what the networks start from."),
@@ -89,13 +91,13 @@ class Comparison:
 
     Args:
         service: its queue lets models fill.
-        desk: its process does the work of `inpaint.page.comparison`.
+        side: its process does the work of `inpaint.page.comparison`.
         client: who asked.
         folder: holds the files `PHOTO` and `MASK`.
     """
 
-    def __init__(self, service: Service, desk: Desk, client: str, folder: Path) -> None:
-        self._service, self._desk, self._client, self._folder = service, desk, client, folder
+    def __init__(self, service: Service, side: SideWork, client: str, folder: Path) -> None:
+        self._service, self._side, self._client, self._folder = service, side, client, folder
         self._over = threading.Event()
 
     def cancel(self) -> None:
@@ -173,7 +175,7 @@ class Comparison:
             queue.forget(job)
 
     def _do(self, **order: Any) -> dict[str, Any]:
-        return self._desk.run(self._folder, order, cancelled=self._is_over)
+        return self._side.submit(self._folder, order, self._is_over).result()
 
     def _is_over(self) -> bool:
         return self._over.is_set() or self._service.queue.is_closing
@@ -182,13 +184,13 @@ class Comparison:
         return base64.b64encode((self._folder / file).read_bytes()).decode("ascii")
 
 
-def add_comparison(app: FastAPI, service: Service, desk: Desk) -> None:
+def add_comparison(app: FastAPI, service: Service, side: SideWork) -> None:
     """Add the route to the application.
 
     Args:
         app: the application.
         service: its models can be compared.
-        desk: its process does the work of `inpaint.page.comparison`.
+        side: its process does the work of `inpaint.page.comparison`.
     """
     router = APIRouter(prefix=PATH, include_in_schema=False)
     known = {method.name: method for method in compared_methods(service.models)}
@@ -199,9 +201,10 @@ def add_comparison(app: FastAPI, service: Service, desk: Desk) -> None:
     async def compare(request: Request) -> StreamingResponse:
         """Compare the methods that the form's fields `method` name on its files `photo` and `mask`."""
         with contextlib.ExitStack() as held:
-            folder = held.enter_context(desk.place())
+            client = client_of(request.scope)
+            folder = held.enter_context(side.place(client, upload_bytes(request, service.limits)))
             methods = await _receive(request, folder, known)
-            comparison = Comparison(service, desk, client_of(request.scope), folder)
+            comparison = Comparison(service, side, client, folder)
             facts = await asyncio.wrap_future(threads.submit(comparison.prepare))
             keep = held.pop_all()
         return StreamingResponse(
@@ -224,8 +227,7 @@ async def _receive(request: Request, folder: Path, known: dict[str, ComparedMeth
             file = form.get(field)
             if not isinstance(file, UploadFile):
                 raise ServiceError(422, f"The form has no file named {field}.")
-            with path.open("wb") as stream:
-                await asyncio.to_thread(shutil.copyfileobj, file.file, stream, 1 << 20)
+            await asyncio.to_thread(store, file, path)
     return [known[name] for name in names]
 
 

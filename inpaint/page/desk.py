@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from inpaint.images import LOSSY_FORMATS, SUFFIXES, ImageError, encode_photo
-from inpaint.page.pictures import mask_of, photo_of, png
+from inpaint.page.pictures import photo_of, png
 from inpaint.serving.errors import ServiceError
 from inpaint.serving.process import Report, Work
 
@@ -62,21 +62,4 @@ def save(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, A
     }
 
 
-def select(folder: Path, order: Mapping[str, Any], max_pixels: int) -> dict[str, Any]:
-    """Find the object that a rough mask lies on, by its colours and edges."""
-    from inpaint.masks.selection import fit_to_object
-
-    photo = photo_of(folder / PHOTO, "photo", max_pixels).pixels
-    mask = mask_of(folder / MASK, max_pixels)
-    if mask.shape != photo.shape[:2]:
-        raise ServiceError(422, "The mask has another size than the photo; open the photo again.")
-    if not mask.any():
-        raise ServiceError(422, "Nothing is painted; paint roughly over the object first.")
-    found = fit_to_object(photo, mask)
-    if found is None:
-        raise ServiceError(422, "Nothing stands out there by its colours; paint the object by hand.")
-    (folder / RESULT).write_bytes(png(found))
-    return {"media": "image/png", "suffix": ".png"}
-
-
-_TASKS = {"show": show, "save": save, "select": select}
+_TASKS = {"show": show, "save": save}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import gradio as gr
 from fastapi import FastAPI
@@ -14,7 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inpaint.page.comparing import add_comparison
 from inpaint.page.page import build_page
-from inpaint.page.routes import PATH, STATIC, Desk, add_routes
+from inpaint.page.routes import PATH, STATIC, add_routes
+from inpaint.page.tracing import add_tracing
 from inpaint.serving.app import Service
 from inpaint.serving.middleware import path_of
 
@@ -30,7 +30,7 @@ THEME = gr.themes.Base(
 SHOWN = re.compile(r"/|/theme\.css|/favicon\.ico|/(assets|static)/[^:]+")
 """Paths of Gradio that the page is made of. No other is served: not its queue, its uploads or its API."""
 
-STYLES = ("canvas/canvas.css", "flow/flow.css", "flow/evaluate.css")
+STYLES = ("canvas/canvas.css", "flow/flow.css", "flow/evaluate.css", "flow/trace.css")
 
 STYLE = (STATIC / "page.css").read_text("utf-8")
 
@@ -43,7 +43,7 @@ def head(root_path: str = "") -> str:
     """
     styles = "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)
     return (
-        f"<style>#flow, #batch, #evaluate {{\n{styles}\n}}</style>"
+        f"<style>#flow, #batch, #evaluate, #trace {{\n{styles}\n}}</style>"
         f'<script type="module" src="{root_path}{PATH}/flow/index.js"></script>'
     )
 
@@ -52,9 +52,12 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
     """Return what mounts the page of a service at `/`, for `inpaint.serving.app.create_app`."""
 
     def mount(app: FastAPI) -> None:
-        desk, comparing = Desk(service), Desk(service, "inpaint.page.comparison:work")
+        desk = service.side_work("inpaint.page.desk:work", "picture")
+        comparing = service.side_work("inpaint.page.comparison:work", "comparison")
+        tracing = service.side_work("inpaint.page.tracing:work", "trace", service.model_settings)
         add_comparison(app, service, comparing)
-        add_routes(app, desk)  # last: it has a folder of files under the same path
+        add_tracing(app, service, tracing)
+        add_routes(app, service.limits, desk)  # last: it has a folder of files under the same path
         gr.mount_gradio_app(
             app,
             build_page(service),
@@ -73,18 +76,6 @@ def mount_page(service: Service) -> Callable[[FastAPI], object]:
         mounted = app.routes[-1]
         assert isinstance(mounted, Mount)
         mounted.app = _Shown(mounted.app)
-        inner = app.router.lifespan_context
-
-        @contextlib.asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[object]:
-            try:
-                async with inner(app) as state:
-                    yield state
-            finally:
-                desk.close()
-                comparing.close()
-
-        app.router.lifespan_context = lifespan  # type: ignore[assignment]
 
     return mount
 

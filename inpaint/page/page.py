@@ -1,4 +1,4 @@
-"""The page as a whole: a title and three tabs, which are places for the scripts in `static/flow`."""
+"""The page as a whole: a title and four tabs, which are places for the scripts in `static/flow`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def build_page(service: Service) -> gr.Blocks:
             ("Fill", "flow", fill),
             ("Batch", "batch", {}),
             ("Evaluate", "evaluate", {"methods": methods}),
+            ("Trace", "trace", {}),
         ]
         for title, name, settings in tabs:
             with gr.Tab(title):

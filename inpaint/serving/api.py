@@ -12,6 +12,7 @@ from starlette.concurrency import iterate_in_threadpool
 
 from inpaint import __version__
 from inpaint.images import FORMATS
+from inpaint.masks import selection
 
 from .errors import ServiceError
 from .forms import receive_job
@@ -140,7 +141,7 @@ def api_routes(queue: JobQueue, models: Models, metrics: Metrics) -> APIRouter:
 
     @router.get("/api/v1/models", summary="List the models", responses=problems())
     async def list_models() -> ModelList:
-        """Answer with what `model`, `detail` and `format` may be."""
+        """Answer with what `model`, `detail`, `format` and `method` may be."""
         entries = [
             ModelEntry(
                 name=model.name,
@@ -152,7 +153,10 @@ def api_routes(queue: JobQueue, models: Models, metrics: Metrics) -> APIRouter:
             for model in models
         ]
         return ModelList(
-            models=entries, details=list(DETAILS), formats=[format.lower() for format in FORMATS]
+            models=entries,
+            details=list(DETAILS),
+            formats=[format.lower() for format in FORMATS],
+            methods=selection.methods(),
         )
 
     @router.get(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,18 @@ from .api import api_routes
 from .errors import ServiceError
 from .jobs import JobQueue
 from .limits import Limits
+from .memory import memory_is_watched
 from .metrics import Metrics
 from .middleware import Answers, BodyLimit, Guard
 from .models import Models
+from .selection_route import selection_routes
+from .side_work import SideWork
 from .storage import Storage
 from .worker import Worker
 
 FILLER = "inpaint.serving.tasks:filler"
 READER = "inpaint.serving.tasks:reader"
+SELECTOR = "inpaint.serving.selecting:selector"
 
 logger = logging.getLogger("inpaint.serving")
 
@@ -37,11 +41,15 @@ class Service:
 
     A page in the same process takes `queue` and `models` from here.
 
+    Attributes:
+        model_settings: what a process needs to load the models: `device`, `models` by name, `plugins`.
+
     Args:
         limits: what is taken on.
         models: what is offered.
         device: where networks run.
         folder: where the private folder is made; by default the system's for temporary files.
+        plugins: that the models need, see `inpaint.plugins.load_plugins`.
         filler: `module:function` that does the fills; others than `FILLER` are stand-ins.
         settings: further settings of it.
     """
@@ -53,15 +61,20 @@ class Service:
         *,
         device: str = "auto",
         folder: Path | None = None,
+        plugins: Sequence[str] = (),
         filler: str = FILLER,
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.limits, self.models, self.metrics = limits, models, Metrics()
-        self.storage = Storage(folder)
-        told = {
-            "max_pixels": limits.max_pixels,
+        self.storage = Storage(folder, limits.upload_megabytes * 1e6)
+        self.model_settings: dict[str, Any] = {
             "device": device,
             "models": {model.name: model.source for model in models},
+            "plugins": list(plugins),
+        }
+        told = {
+            "max_pixels": limits.max_pixels,
+            **self.model_settings,
             "model": models.default,
             **(settings or {}),
         }
@@ -77,10 +90,27 @@ class Service:
             self.storage,
             self.metrics.job_ended,
         )
+        self._sides: list[SideWork] = []
+        self.selecting = self.side_work(SELECTOR, "selection")
+
+    def side_work(self, factory: str, what: str, settings: Mapping[str, Any] | None = None) -> SideWork:
+        """Return a further process that ends with the service, such as a page has need of.
+
+        Args:
+            factory: `module:function` that returns the work.
+            what: what a piece of work is called in messages.
+            settings: of the work, besides `max_pixels`.
+        """
+        told = {"max_pixels": self.limits.max_pixels, **(settings or {})}
+        side = SideWork(factory, told, what, self.limits, self.storage)
+        self._sides.append(side)
+        return side
 
     def close(self) -> None:
         """End everything and remove the folder."""
         self.queue.close()
+        for side in self._sides:
+            side.close()
         self.storage.close()
 
 
@@ -107,6 +137,11 @@ def create_app(
         given.queue.start()
         if given.storage.swept:
             logger.info("removed the files of %d services that were killed", given.storage.swept)
+        if not memory_is_watched():
+            logger.warning(
+                "this system does not tell how much memory a process has, so --memory-megabytes and "
+                "--idle-megabytes are not watched; lower --max-megapixels where memory is short"
+            )
         yield
         given.close()
 
@@ -121,6 +156,7 @@ def create_app(
     )
     app.state.service = given
     app.include_router(api_routes(given.queue, given.models, given.metrics))
+    app.include_router(selection_routes(given.queue, given.selecting))
     if mount is not None:
         mount(app)
     # The last one added sees a request first.

@@ -87,8 +87,13 @@ def run(
     try:
         check_plugins(arguments.plugin)  # the process that fills imports them
         models = Models(arguments.model)
-        settings = {"plugins": arguments.plugin}
-        service = Service(limits, models, device=arguments.device, folder=arguments.folder, settings=settings)
+        service = Service(
+            limits,
+            models,
+            device=arguments.device,
+            folder=arguments.folder,
+            plugins=arguments.plugin,
+        )
     except (ValueError, OSError) as error:
         return _fail(str(error))
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and not limits.auth:

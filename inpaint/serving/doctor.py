@@ -20,6 +20,8 @@ from inpaint.extras import how_to_install, missing_modules
 from inpaint.files import cache_folder, prepare_folder
 from inpaint.terminal import printable
 
+from .memory import memory_is_watched
+
 OPTIONAL = {
     "pypatchmatch": "the baseline patchmatch of evaluate.py",
     "onnx": "exporting models to ONNX",
@@ -204,6 +206,13 @@ def _memory() -> Iterator[Finding]:
         )
     else:
         yield Finding("memory", "ok", f"{free / 1e9:.1f} GB free")
+    if not memory_is_watched():
+        yield Finding(
+            "memory limit",
+            "note",
+            "this system does not tell how much memory a process has: the service's limit is not watched",
+            "lower --max-megapixels of inpaint serve where memory is short",
+        )
 
 
 def _free_memory() -> float | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -74,11 +73,15 @@ class JobQueue:
         self._thread.start()
 
     @contextlib.contextmanager
-    def slot(self, client: str) -> Iterator[Slot]:
+    def slot(self, client: str, upload_bytes: int = 0) -> Iterator[Slot]:
         """Hold a place for a client while its photo is received; the place is given up, or `submit` takes it.
 
+        Args:
+            client: who sends it.
+            upload_bytes: what is going to be received, at most.
+
         Raises:
-            BusyError: all places are taken, or the client has as many jobs as it may.
+            BusyError: all places are taken, the client has as many jobs as it may, or there is no room.
         """
         with self._changed:
             self._check_open()
@@ -94,7 +97,7 @@ class JobQueue:
                 raise BusyError(
                     "The server is busy: its queue is full; try again later.", self._next_seconds()
                 )
-            slot = Slot(client, self.storage.new_folder())
+            slot = Slot(client, self.storage.new_folder(upload_bytes))
             self._slots[slot.folder.name] = slot
         try:
             yield slot
@@ -102,7 +105,7 @@ class JobQueue:
             with self._changed:
                 left = self._slots.pop(slot.folder.name, None)
             if left is not None:
-                shutil.rmtree(slot.folder, ignore_errors=True)
+                self.storage.remove(slot.folder)
 
     def submit(self, slot: Slot, order: Mapping[str, Any]) -> Job:
         """Read what lies in a slot's folder, and put it into the queue.
@@ -161,7 +164,7 @@ class JobQueue:
             if job.is_ended:
                 self._jobs.pop(job.id, None)
         if job.is_ended:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            self.storage.remove(job.folder)
 
     def wait(self, job: Job, seconds: float | None = None) -> bool:
         """Block until a job has ended, at most so many seconds; return whether it has."""
@@ -338,6 +341,7 @@ class JobQueue:
             error = ServiceError(500, "The fill failed by a fault of the server; see its log.")
         for name in (tasks.PHOTO, tasks.MASK, tasks.RUNS):
             (job.folder / name).unlink(missing_ok=True)
+        self.storage.release(job.folder)
         with self._changed:
             self._running = None
             if state == "done":
@@ -348,7 +352,7 @@ class JobQueue:
     def _end(self, job: Job, state: State, error: ServiceError | None) -> None:
         job.state, job.error, job.ended = state, error, time.monotonic()
         if state != "done":
-            shutil.rmtree(job.folder, ignore_errors=True)
+            self.storage.remove(job.folder)
         self._tell(job)
         self._changed.notify_all()
         self._on_end(job)

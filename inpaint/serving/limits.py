@@ -21,6 +21,21 @@ class LimitValueError(ValueError):
     """A flag or environment variable with a value that makes no sense."""
 
 
+DEFAULT_MEGAPIXELS = 40.0
+
+
+def request_megabytes(megapixels: float) -> float:
+    """Return the largest request that a photo of so many megapixels can need.
+
+    The page sends the photo as it was chosen, and with it a fill without loss: a PNG of what may be noise,
+    three bytes a pixel.
+
+    >>> request_megabytes(40)
+    184.0
+    """
+    return 64.0 + 3.0 * megapixels
+
+
 def _limit(default: Any, reason: str) -> Any:
     return dataclasses.field(default=default, metadata={"reason": reason})
 
@@ -35,8 +50,15 @@ class Limits:
         LimitValueError: a number is not above 0, or a text cannot be read.
     """
 
-    max_megabytes: float = _limit(64.0, "largest request, photo and mask together; refused before it is read")
-    max_megapixels: float = _limit(40.0, "largest photo; refused before it is decoded")
+    max_megabytes: float = _limit(
+        request_megabytes(DEFAULT_MEGAPIXELS),
+        "largest request, all its files together; refused before it is read. By default 64 and 3 for each "
+        "megapixel of --max-megapixels",
+    )
+    max_megapixels: float = _limit(DEFAULT_MEGAPIXELS, "largest photo; refused before it is decoded")
+    upload_megabytes: float = _limit(
+        1500.0, "uploads of all jobs that wait or are being received; more are answered 429"
+    )
     waiting: int = _limit(32, "jobs that wait or are being received, of all clients; more are answered 429")
     jobs_per_client: int = _limit(4, "jobs of one client that wait, run or are being received")
     job_seconds: float = _limit(300.0, "longest time that one job may run; then it is ended")
@@ -184,6 +206,9 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
                 raise LimitValueError(f"{variable(field.name)}={text}: has to be a number") from None
         if given is not None:
             values[field.name] = given
+    megapixels = values.get("max_megapixels", 0.0)
+    if "max_megabytes" not in values and math.isfinite(megapixels) and megapixels > 0:
+        values["max_megabytes"] = request_megabytes(megapixels)
     return Limits(**values)
 
 

@@ -24,6 +24,7 @@ from inpaint.terminal import printable
 
 from .errors import ServiceError
 from .limits import Limits
+from .sign_ins import SignIns
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -94,6 +95,8 @@ def split_host(host: str) -> tuple[str, str]:
 class Guard:
     """Refuses requests to other hosts, from other sites' pages and without a token; says who the client is.
 
+    Wrong tokens are slowed down, see `SignIns`.
+
     Args:
         app: what is guarded.
         limits: hosts, proxies and tokens.
@@ -106,6 +109,7 @@ class Guard:
         self._proxies = limits.proxies()
         # Digests have one length, so that comparing them tells nothing about a secret's.
         self._secrets = [_digest(secret) for secret in limits.secrets()]
+        self._sign_ins = SignIns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -138,12 +142,8 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and scope["method"] in CHANGING and not _same_site(origin, name, port):
             raise ServiceError(403, "Pages of other sites may not send requests to this server.")
-        if self._secrets and path_of(scope) != "/health" and not self._is_signed_in(headers):
-            raise ServiceError(
-                401,
-                "This server asks for a token: send Authorization: Bearer TOKEN, or name and password.",
-                {"WWW-Authenticate": 'Basic realm="inpaint", charset="UTF-8"'},
-            )
+        if self._secrets and path_of(scope) != "/health":
+            self._check_token(headers, client_of(scope))
 
     def _is_allowed(self, name: str, scope: Scope) -> bool:
         if name in self._hosts or "*" in self._hosts:
@@ -152,6 +152,19 @@ class Guard:
         if name == (scope.get("server") or ("",))[0]:
             return True
         return any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._hosts)
+
+    def _check_token(self, headers: Headers, client: str) -> None:
+        if headers.get("authorization"):  # browsers ask without one first, which is no try
+            self._sign_ins.check(client)
+            if self._is_signed_in(headers):
+                self._sign_ins.succeeded(client)
+                return
+            self._sign_ins.failed(client)
+        raise ServiceError(
+            401,
+            "This server asks for a token: send Authorization: Bearer TOKEN, or name and password.",
+            {"WWW-Authenticate": 'Basic realm="inpaint", charset="UTF-8"'},
+        )
 
     def _is_signed_in(self, headers: Headers) -> bool:
         kind, _, value = headers.get("authorization", "").partition(" ")

@@ -41,13 +41,14 @@ class Stopped(BaseException):
     """The parent wants this piece of work to end; no `except Exception` on the way may stop that."""
 
 
-def main(connection: Connection, factory: str, settings: str) -> None:
+def main(connection: Connection, factory: str, settings: str, what: str = "fill") -> None:
     """Run the work that a factory makes, order by order, until the parent is gone.
 
     Args:
         connection: the pipe to the parent.
         factory: `module:function` that takes the settings and returns a `Work`.
         settings: JSON.
+        what: what a piece of work is called in messages.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     with contextlib.suppress(AttributeError, OSError):
@@ -62,7 +63,7 @@ def main(connection: Connection, factory: str, settings: str) -> None:
         return
     child.send(kind="ready")
     while True:
-        child.do(work, child.orders.get())
+        child.do(work, child.orders.get(), what)
 
 
 class _Child:
@@ -83,7 +84,7 @@ class _Child:
         with self._lock, contextlib.suppress(OSError):
             self._connection.send_bytes(json.dumps(message).encode())
 
-    def do(self, work: Work, order: dict[str, Any]) -> None:
+    def do(self, work: Work, order: dict[str, Any], what: str) -> None:
         """Do one piece of work and say how it ended."""
         number, last = order["number"], 0.0
 
@@ -106,7 +107,7 @@ class _Child:
             self.send(kind="failed", number=number, status=413, detail=detail)
         except Exception as error:
             logger.exception("a job failed")
-            detail = f"The fill failed ({type(error).__name__}); try another photo, model or mask."
+            detail = f"The {what} failed ({type(error).__name__}); try another photo, model or mask."
             self.send(kind="failed", number=number, status=500, detail=detail)
         else:
             self.send(kind="done", number=number, result=result)

@@ -73,6 +73,7 @@ class ModelList(BaseModel):
     models: list[ModelEntry]
     details: list[str]
     formats: list[str]
+    methods: list[str] = Field(description="What `method` of a selection may be, the default first.")
 
 
 class Health(BaseModel):
@@ -122,22 +123,50 @@ _FIELDS: dict[str, dict[str, Any]] = {
     },
 }
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": _FIELDS,
-                    "oneOf": [{"required": ["mask"]}, {"required": ["mask_rle"]}],
-                }
-            }
-        },
-    }
+_METHOD = {
+    "type": "string",
+    "description": "How the object is found: one of `methods` in `/api/v1/models`; where it is left out, "
+    "`grabcut`, which goes by colours and edges.",
 }
-"""The multipart form of a fill, for OpenAPI: it is read by hand, so that nothing is received in vain."""
+
+
+def _form(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a multipart form for OpenAPI: it is read by hand, so that nothing is received in vain."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": fields,
+                        "oneOf": [{"required": ["mask"]}, {"required": ["mask_rle"]}],
+                    }
+                }
+            },
+        }
+    }
+
+
+FORM = _form(_FIELDS)
+"""The form of a fill."""
+
+_ROUGHLY = "The same size as the photo, white where something is painted roughly over the object"
+SELECTION_FORM = _form(
+    {
+        "image": _FIELDS["image"],
+        "mask": _FIELDS["mask"] | {"description": f"{_ROUGHLY}, as a file."},
+        "mask_rle": _FIELDS["mask_rle"],
+        "method": _METHOD,
+    }
+)
+"""The form of a selection."""
+
+SELECTION_MASK: dict[str, Any] = {
+    "description": "The object's mask: black and white, of the upright photo's size, white = the object.",
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+}
 
 PICTURE: dict[str, Any] = {
     "description": "The picture: pixels outside the mask as they were, EXIF and colour profile kept.",
@@ -151,18 +180,19 @@ _REASONS = {
     404: "There is no such job.",
     408: "The request did not arrive in time.",
     409: "The job has not ended yet.",
-    410: "The job was cancelled.",
+    410: "The job or selection was cancelled.",
     413: "The request, the photo or the memory it takes is too large.",
     415: "The photo or mask cannot be read, or the body is no multipart form.",
     421: "The host name is none that this server goes by.",
-    422: "A mask of another size, empty or full, or a value that is out of range.",
-    429: "The queue is full, or the client has as many jobs as it may; see Retry-After.",
-    500: "The fill crashed or failed.",
+    422: "A mask of another size, empty or full, nothing found under it, or a value that is out of range.",
+    429: "The queue is full, the client has as many jobs as it may, or sent too many wrong tokens; see "
+    "Retry-After.",
+    500: "The fill or selection crashed or failed.",
     503: "The server is starting, stopping or has too many connections.",
-    504: "The fill took longer than a job may.",
+    504: "The fill or selection took longer than a job may.",
 }
 
-EVERYWHERE = (400, 401, 403, 408, 413, 421, 503)
+EVERYWHERE = (400, 401, 403, 408, 413, 421, 429, 503)
 """Statuses that any request can be answered with."""
 
 FILLING = (422, 500, 504)

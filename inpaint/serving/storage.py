@@ -7,12 +7,16 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 from inpaint.files import lock
 
+from .errors import BusyError
+
 _PREFIX = "inpaint-serving-"
 _LOCK = "in-use"
+_BUSY_SECONDS = 10.0  # until there may be room again
 
 
 class Storage:
@@ -21,12 +25,19 @@ class Storage:
     It is locked while the service lives. What services that were killed have left beside it is removed when
     the next one starts.
 
+    Args:
+        parent: where it is made; by default the system's folder for temporary files.
+        upload_bytes: all uploads together that there may be at a time. One alone may be larger.
+
     Attributes:
         folder: the private folder.
         swept: folders of killed services that were removed at the start.
     """
 
-    def __init__(self, parent: Path | None = None) -> None:
+    def __init__(self, parent: Path | None = None, upload_bytes: float = float("inf")) -> None:
+        self._upload_bytes = upload_bytes
+        self._uploads: dict[str, int] = {}  # folder's name -> bytes
+        self._room = threading.Lock()
         parent = parent or Path(tempfile.gettempdir())
         parent.mkdir(parents=True, exist_ok=True)
         self.swept = _sweep(parent)
@@ -36,11 +47,38 @@ class Storage:
         # Only now under a name that is swept: another service that starts finds it locked.
         self.folder = new.rename(parent / new.name[1:])
 
-    def new_folder(self) -> Path:
-        """Make and return an empty folder, whose name cannot be guessed."""
-        folder = self.folder / secrets.token_urlsafe(18)
-        folder.mkdir(mode=0o700)
+    def new_folder(self, upload_bytes: int = 0) -> Path:
+        """Make and return an empty folder, whose name cannot be guessed.
+
+        Args:
+            upload_bytes: what is going to be received into it, at most.
+
+        Raises:
+            BusyError: there is no room for so much beside what is being received or waits.
+        """
+        name = secrets.token_urlsafe(18)
+        with self._room:
+            if self._uploads and sum(self._uploads.values()) + upload_bytes > self._upload_bytes:
+                raise BusyError("The server holds as many photos as it may; try again later.", _BUSY_SECONDS)
+            if upload_bytes:
+                self._uploads[name] = upload_bytes
+        folder = self.folder / name
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError:
+            self.release(folder)
+            raise
         return folder
+
+    def release(self, folder: Path) -> None:
+        """Note that a folder's uploads are gone."""
+        with self._room:
+            self._uploads.pop(folder.name, None)
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder with all that is in it."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self.release(folder)
 
     def close(self) -> None:
         """Remove the folder with all that is in it."""

@@ -96,6 +96,11 @@ def filler(settings: Mapping[str, Any]) -> Work:
 def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tuple[Photo, CheckedMask]:
     """Read the photo and the mask of a job's folder.
 
+    Args:
+        folder: of the job.
+        order: `runs` says whether the mask is text; `format`, where there is one, that of a result.
+        max_pixels: of the largest picture.
+
     Raises:
         ServiceError: 413 (too large), 415 (unreadable) or 422 (a mask that does not fit, is empty or full).
     """
@@ -120,11 +125,12 @@ def read_inputs(folder: Path, order: Mapping[str, Any], max_pixels: int) -> tupl
             "photo's size.",
         )
     try:
-        checked = check_mask(picture)
+        checked = check_mask(picture, photo=photo.pixels)
     except ImageError as error:
         raise ServiceError(422, f"The mask cannot be used: {error.reason}.") from error
-    try:
-        check_can_hold(order["format"] or photo.format, width, height)
-    except ImageError as error:
-        raise ServiceError(422, f"The result cannot be written: {error}.") from error
+    if "format" in order:
+        try:
+            check_can_hold(order["format"] or photo.format, width, height)
+        except ImageError as error:
+            raise ServiceError(422, f"The result cannot be written: {error}.") from error
     return photo, checked

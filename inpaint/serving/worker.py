@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import multiprocessing
-import os
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 from . import process
 from .errors import CancelledError, ServiceError
+from .memory import resident_bytes
 
 GRACE_SECONDS = 1.0
 """How long work that is to end has to do so by itself, which spares the start of a new process."""
@@ -45,6 +45,7 @@ class Worker:
         factory: `module:function` that is called in the process with `settings` and returns the work, a
             `process.Work`.
         settings: what JSON can hold.
+        what: what a piece of work is called in messages.
         memory_bytes: memory of the process above which the work is ended.
         idle_bytes: memory after a piece of work above which the process is replaced.
         jobs_per_process: pieces of work after which it is replaced.
@@ -58,11 +59,12 @@ class Worker:
         factory: str,
         settings: Mapping[str, Any],
         *,
+        what: str = "fill",
         memory_bytes: float = 8e9,
         idle_bytes: float = 2.5e9,
         jobs_per_process: int = 500,
     ) -> None:
-        self._factory, self._settings = factory, json.dumps(dict(settings))
+        self._factory, self._settings, self._what = factory, json.dumps(dict(settings)), what
         self._memory_bytes, self._idle_bytes = memory_bytes, idle_bytes
         self._jobs_per_process = jobs_per_process
         self._lock = threading.Lock()
@@ -79,7 +81,7 @@ class Worker:
 
     def memory(self) -> int:
         """Return the bytes of memory that the process has; 0 where that is not known."""
-        return _resident_bytes(self.pid) if self.pid else 0
+        return resident_bytes(self.pid) if self.pid else 0
 
     def answers(self, seconds: float = 2.0) -> bool:
         """Return whether the process is prepared and answers, busy or not."""
@@ -145,7 +147,7 @@ class Worker:
                 report(float(message["fraction"]))
             elif kind == "gone":
                 self._end(current)
-                raise failure or _crash(current.exit_code)
+                raise failure or _crash(self._what, current.exit_code)
             elif kind == "broken":
                 current.kill()  # followed by another after a while (`start`), not at once
                 raise ServiceError(
@@ -190,15 +192,18 @@ class Worker:
         if cancelled():
             return CancelledError()
         if prepared_at is None and now - began > START_SECONDS:
-            return ServiceError(503, "The filling process did not start in time; see the server's log.")
+            return ServiceError(503, "The process did not start in time; see the server's log.")
         if prepared_at is not None and now - prepared_at > seconds:
             return ServiceError(
                 504,
-                f"The fill took longer than the {seconds:g} seconds it may; make the photo or hole smaller.",
+                f"The {self._what} took longer than the {seconds:g} seconds it may; make the photo or hole "
+                "smaller.",
             )
-        if _resident_bytes(current.pid) > self._memory_bytes:
+        if resident_bytes(current.pid) > self._memory_bytes:
             return ServiceError(
-                413, "The fill took more memory than this server gives it; make the photo or hole smaller."
+                413,
+                f"The {self._what} took more memory than this server gives it; make the photo or hole "
+                "smaller.",
             )
         return None
 
@@ -213,13 +218,13 @@ class Worker:
 
     def _start(self) -> None:
         self._last_start = time.monotonic()
-        self._process = _Process(self._factory, self._settings)
+        self._process = _Process(self._factory, self._settings, self._what)
         self.starts += 1
 
     def _after_work(self, current: _Process) -> None:
         """Replace a process that has grown or done enough; its successor loads while nobody waits."""
         current.jobs += 1
-        memory = _resident_bytes(current.pid)
+        memory = resident_bytes(current.pid)
         if current.jobs >= self._jobs_per_process or memory > self._idle_bytes:
             logger.info("the process is replaced after %d jobs with %.0f MB", current.jobs, memory / 1e6)
             self._end(current)
@@ -239,10 +244,12 @@ class _Process:
         jobs: pieces of work done.
     """
 
-    def __init__(self, factory: str, settings: str) -> None:
+    def __init__(self, factory: str, settings: str, what: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=process.main, args=(theirs, factory, settings), daemon=True)
+        self._process = context.Process(
+            target=process.main, args=(theirs, factory, settings, what), daemon=True
+        )
         self._process.start()
         theirs.close()
         self.ready, self.jobs = threading.Event(), 0
@@ -312,17 +319,9 @@ class _Process:
             self._messages.put({"kind": "gone"})
 
 
-def _crash(exit_code: int | None) -> ServiceError:
-    logger.error("the process ended in the middle of its work, with code %s", exit_code)
+def _crash(what: str, exit_code: int | None) -> ServiceError:
+    logger.error("the process ended in the middle of a %s, with code %s", what, exit_code)
     return ServiceError(
-        500, "The fill crashed and nothing was changed; try another photo, mask or model. Other jobs go on."
+        500,
+        f"The {what} crashed and nothing was changed; try another photo, mask or model. Other jobs go on.",
     )
-
-
-def _resident_bytes(pid: int) -> int:
-    """Return a process's memory without what it shares with others; 0 where the system does not tell."""
-    try:
-        words = Path(f"/proc/{pid}/statm").read_text("ascii").split()
-        return (int(words[1]) - int(words[2])) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 
 import torch
 from torch import Tensor
 
 from inpaint.datasets import Batch, PhotoCache, PhotoSet, TrainingBatches
+from inpaint.masks import MaskNotes
+from inpaint.masks.recipe import REMEDIES
+from inpaint.terminal import printable
 from inpaint.training.processes.world import World
 from inpaint.training.schedule import Stage
 from inpaint.training.settings import TrainSettings
+
+logger = logging.getLogger("inpaint.training")
 
 Batches = Generator[tuple[int, Stage, Batch], None, None]
 
@@ -52,15 +58,30 @@ class DataLoader:
         """The photos, shards and ready masks found unreadable so far: name -> reason."""
         return {name: reason for batches in self._stages for name, reason in batches.broken.items()}
 
+    @property
+    def mask_notes(self) -> list[str]:
+        """What is worth a word in the ready masks read so far, a sentence for each kind of remark."""
+        notes = MaskNotes()
+        for batches in self._stages:
+            notes.update(batches.recipe.notes)
+        return notes.sentences(REMEDIES)
+
     def steps(self, step: int) -> Batches:
         """Yield (step, stage, batch) from `step` to the end of the schedule, decoded ahead of time."""
         workers, end = self._settings.workers, 0
+        told: set[str] = set()
         for stage, batches in zip(self._settings.schedule.stages, self._stages, strict=True):
             start, end = max(end, step), end + stage.steps
             if start >= end:
                 continue
             stream = batches.stream(start, end, threads=workers, ahead=2 * workers + 2)
             for number, batch in enumerate(stream, start):
+                if new := batches.recipe.notes.by_kind.keys() - told:
+                    # At once, since a run takes days; how many masks it concerns is known at its end.
+                    for kind in new:
+                        name, sentence = next(iter(batches.recipe.notes.by_kind[kind].items()))
+                        logger.warning("the mask %s: %s", printable(name), sentence)
+                    told |= new
                 yield number, stage, batch
 
     def parts(self, batch: Batch) -> list[Batch]:

@@ -210,6 +210,8 @@ class Trainer:
             self.results.warn_of_nothing_learnt()
         if broken := self._batches.broken:
             _warn_of("broken files were left out", broken)
+        for note in self._batches.mask_notes:
+            logger.warning("of the masks that were drawn: %s", printable(note))
         logger.info("stopped after step %d of %d: %s", self.step, schedule.steps, stop.value)
         return stop
 

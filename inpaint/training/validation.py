@@ -213,6 +213,8 @@ def build_validator(
         raise ValueError(f"--val-data {sources}: no photo could be read:{listed}")
     if broken:
         logger.warning("%d validation photos, shards or masks were left out:%s", len(broken), listed)
+    for note in chosen.mask_notes:
+        logger.warning("validation: %s", printable(note))
     if shared := photos.shares_with(training):
         logger.warning(
             "%d of the %d photos of --val-data are trained on: the scores say little of new photos",

@@ -82,37 +82,3 @@ def test_a_tiff_is_shown_as_a_png(tmp_path: Path) -> None:
     assert do(tmp_path, "show")["media"] == "image/png"
     with Image.open(tmp_path / "result") as image:
         assert image.format == "PNG" and (np.asarray(image) == chelsea()).all()
-
-
-def scene(side: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """A red disk on a green ground, both with noise, and the disk."""
-    rows, columns = np.mgrid[:side, :side]
-    disk = (rows - side // 2) ** 2 + (columns - side // 2) ** 2 < (side // 6) ** 2
-    pixels = np.where(disk[..., None], (190, 60, 50), (70, 130, 80))
-    pixels = pixels + np.random.default_rng(0).integers(-15, 16, pixels.shape)
-    return pixels.astype(np.uint8), disk
-
-
-@pytest.mark.parametrize("side", [300, 1400])
-def test_the_object_is_found_that_a_rough_mask_lies_on(tmp_path: Path, side: int) -> None:
-    pixels, disk = scene(side)
-    rough = np.zeros_like(disk)
-    rough[side // 2 - side // 12 : side // 2 + side // 12, side // 2 - side // 8 : side // 2 + side // 8] = (
-        True
-    )
-    put(tmp_path, photo=pixels, mask=rough)
-    do(tmp_path, "select")
-    found = np.asarray(Image.open(tmp_path / "result")).astype(bool)
-    assert found.shape == disk.shape
-    assert (found & disk).sum() / (found | disk).sum() > 0.9
-
-
-def test_what_no_object_can_be_found_for_is_refused(tmp_path: Path) -> None:
-    pixels, disk = scene()
-    for mask, words in (
-        (np.zeros_like(disk), "Nothing is painted"),
-        (disk[:-1], "another size"),
-    ):
-        put(tmp_path, photo=pixels, mask=mask)
-        with pytest.raises(ServiceError, match=words):
-            do(tmp_path, "select")

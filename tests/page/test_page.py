@@ -136,7 +136,9 @@ class Watch:
             sys.exit()
 
 sys.meta_path.insert(0, Watch())
-import inpaint.page.examples
+import inpaint.page.desk
+assert "torch" not in sys.modules  # the desk's process has no need of either
+from inpaint.page import mount_page
 """
     environment = {name: value for name, value in os.environ.items() if name != "GRADIO_ANALYTICS_ENABLED"}
     result = subprocess.run(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from serving_client import Running, run_async, serving
 from inpaint.serving.errors import ServiceError
 from inpaint.serving.limits import Limits
 from inpaint.serving.middleware import Answers, BodyLimit, Guard, identify, split_host
+from inpaint.serving.sign_ins import FORGET_SECONDS, FREE_TRIES, MOST_CLIENTS, SignIns
 
 TOKEN, PASSWORD = "a-token-of-length", "ann:a-long-pässword"
 
@@ -125,10 +128,72 @@ def basic(text: str) -> str:
     ],
 )
 def test_tokens(guarded: Running, authorization: str, expected: int) -> None:
+    # From an address of its own: wrong tokens are slowed down.
+    sent = {
+        "Authorization": authorization,
+        "X-Forwarded-For": f"2001:db8:0:{zlib.crc32(authorization.encode()) % 9999}::1",
+    }
     for path in ("/api/v1/models", "/metrics", "/openapi.json", "/nothing"):
-        found = status(guarded, path, Authorization=authorization)
+        found = status(guarded, path, **sent)
         assert found == (expected if path != "/nothing" or expected == 401 else 404)
-    assert status(guarded, "/health", Authorization=authorization) == 200
+    assert status(guarded, "/health", **sent) == 200
+
+
+def test_wrong_tokens_are_slowed_down(guarded: Running, caplog: pytest.LogCaptureFixture) -> None:
+    def ask(token: str, address: str = "198.51.100.7", path: str = "/api/v1/models") -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+        return guarded.client.get(path, headers=headers)
+
+    def ask_without() -> int:
+        return status(guarded, Authorization="", **{"X-Forwarded-For": "198.51.100.7"})
+
+    for number in range(FREE_TRIES - 1):
+        assert ask(f"guess {number}").status_code == 401
+    assert ask(TOKEN).status_code == 200  # who mistypes begins anew
+    for number in range(FREE_TRIES + 1):
+        assert ask(f"guess {number}").status_code == 401
+    refused = ask(TOKEN)
+    assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+    assert "try again in 1 s" in refused.json()["detail"]
+    assert ask_without() == 401
+    assert ask("guess", "198.51.100.8").status_code == 401 and ask(TOKEN, "198.51.100.9").status_code == 200
+    assert ask("guess", path="/health").status_code == 200
+    assert "198.51.100.7 sent 6 wrong tokens" in caplog.text and "guess" not in caplog.text
+    time.sleep(1.1)
+    assert ask(TOKEN).status_code == 200
+
+
+def test_waits_grow_to_a_limit_and_end() -> None:
+    now = 1000.0
+    sign_ins = SignIns(lambda: now)
+    waits = []
+    for _ in range(FREE_TRIES + 12):
+        sign_ins.failed("a")
+        try:
+            sign_ins.check("a")
+        except ServiceError as error:
+            waits.append(int(error.headers["Retry-After"]))  # type: ignore[index]
+            now += waits[-1] - 0.5
+            with pytest.raises(ServiceError):
+                sign_ins.check("a")
+            now += 0.5
+            sign_ins.check("a")
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    for _ in range(2000):
+        sign_ins.failed("a")
+    now += FORGET_SECONDS + 1
+    sign_ins.check("a")
+    assert len(sign_ins) == 0
+
+
+def test_clients_that_are_remembered_are_bounded() -> None:
+    sign_ins = SignIns()
+    for number in range(MOST_CLIENTS + 50):
+        sign_ins.failed(f"client {number}")
+        sign_ins.failed("a steady one")
+    assert len(sign_ins) == MOST_CLIENTS
+    with pytest.raises(ServiceError, match="Too many wrong tokens"):
+        sign_ins.check("a steady one")
 
 
 def test_who_is_refused_is_asked_for_a_token(guarded: Running) -> None:

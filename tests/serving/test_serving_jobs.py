@@ -119,6 +119,29 @@ def test_the_queue_is_full_for_everyone_some_time(make_queue: MakeQueue) -> None
     assert queue.counts()["receiving"] == 0
 
 
+def test_uploads_of_all_have_room_together(make_queue: MakeQueue, tmp_path: Path) -> None:
+    queue = make_queue(jobs_per_client=9)
+    storage = queue.storage = Storage(tmp_path, 100)
+    with queue.slot("ann", 150):  # one alone may always come
+        with pytest.raises(BusyError, match="as many photos") as refused, queue.slot("bob", 1):
+            pass
+        assert refused.value.headers == {"Retry-After": "10"}
+    with queue.slot("ann", 70) as slot:
+        (slot.folder / "photo").write_bytes(b"0")
+        job = queue.submit(slot, ORDER | {"seed": 300})
+    waiting = submit(queue, "ann", 5)
+    with pytest.raises(BusyError), queue.slot("bob", 40):
+        pass
+    assert queue.wait(job, 20)  # its upload is gone, its result is not
+    with queue.slot("bob", 40):
+        pass
+    assert queue.wait(waiting, 20) and not storage._uploads
+    with pytest.raises(ServiceError), queue.slot("bob", 90) as slot:  # a form that cannot be used
+        raise ServiceError(422, "no")
+    assert not storage._uploads
+    storage.close()
+
+
 def test_estimates_hold(make_queue: MakeQueue) -> None:
     queue = make_queue(jobs_per_client=10)
     for _ in range(2):

@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+from serving_client import png
 
 from inpaint.serving.limits import Limits, LimitValueError, add_flags, flag, from_arguments, table, variable
 
@@ -24,6 +26,17 @@ def test_flags_override_the_environment_which_overrides_defaults() -> None:
     assert parsed(INPAINT_WAITING="7").waiting == 7
     assert parsed("--waiting", "9", INPAINT_WAITING="7").waiting == 9
     assert parsed("--max-megabytes", "0.5").max_bytes == 500_000
+
+
+def test_the_largest_request_grows_with_the_largest_photo() -> None:
+    assert parsed("--max-megapixels", "100").max_bytes == 364_000_000
+    assert parsed(INPAINT_MAX_MEGAPIXELS="2").max_bytes == 70_000_000
+    assert parsed("--max-megapixels", "100", "--max-megabytes", "9").max_bytes == 9_000_000
+    with pytest.raises(LimitValueError, match="--max-megapixels"):
+        parsed("--max-megapixels", "nan")
+    # A photo of 60 MB and, as a PNG, a picture of its size that nothing can make smaller.
+    noise = np.random.default_rng(0).integers(0, 256, (800, 1250, 3), dtype=np.uint8)
+    assert 60e6 + 40 * len(png(noise)) < Limits().max_bytes
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda field: field.name)

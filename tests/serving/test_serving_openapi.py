@@ -17,11 +17,12 @@ ROUTES = {
     "/api/v1/jobs/{job_id}": {"get": {200, 404}, "delete": {200, 404}},
     "/api/v1/jobs/{job_id}/events": {"get": {200, 404}},
     "/api/v1/jobs/{job_id}/result": {"get": {200, 404, 409, 410, 413, 422, 500, 504}},
+    "/api/v1/select": {"post": {200, 408, 410, 413, 415, 422, 429, 500, 504}},
     "/api/v1/models": {"get": {200}},
     "/health": {"get": {200, 503}},
     "/metrics": {"get": {200}},
 }
-EVERYWHERE = {400, 401, 403, 421, 503}
+EVERYWHERE = {400, 401, 403, 421, 429, 503}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,8 @@ def test_the_document_has_exactly_the_routes(quiet: Running) -> None:
     assert set(form["schema"]["properties"]) == {
         *("image", "mask", "mask_rle", "model", "detail", "seed", "grow", "format")
     }
+    form = document["paths"]["/api/v1/select"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert set(form["schema"]["properties"]) == {"image", "mask", "mask_rle", "method"}
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import serving_fakes as fakes
-from serving_client import PHOTO, wait_for
+from serving_client import PHOTO, serving, wait_for
 
 import inpaint
+from inpaint.serving import doctor
 from inpaint.serving.errors import CancelledError, ServiceError
+from inpaint.serving.limits import Limits
+from inpaint.serving.memory import memory_is_watched
 from inpaint.serving.worker import Worker
 
 
@@ -173,6 +176,7 @@ def test_stop_ends_work_for_good(folder: Path) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
+from inpaint.serving.limits import Limits
 from inpaint.serving.worker import Worker
 import serving_fakes
 if __name__ == "__main__":
@@ -195,3 +199,18 @@ def test_a_process_ends_with_a_parent_that_is_killed(folder: Path) -> None:
         pid = int(parent.stdout.readline())
         parent.kill()
     wait_for(lambda: gone(pid))
+
+
+def test_where_the_system_tells_no_memory_work_goes_on_and_the_log_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert memory_is_watched() == (sys.platform == "linux")
+    monkeypatch.setattr("inpaint.serving.memory.PROCESSES", str(tmp_path / "proc"))
+    assert not memory_is_watched()
+    (tmp_path / "service").mkdir()
+    with serving(tmp_path / "service", Limits(memory_megabytes=1, idle_megabytes=1)) as running:
+        assert running.post(seed=1).status_code == 200
+        assert running.queue.filler.memory() == 0 and running.queue.filler.starts == 1
+    assert caplog.text.count("--memory-megabytes and --idle-megabytes are not watched") == 1
+    findings = {finding.name: finding for finding in doctor._memory()}
+    assert findings["memory limit"].state == "note" and "max-megapixels" in findings["memory limit"].remedy

@@ -62,8 +62,8 @@ export async function writeLike(/** @type {Blob} */ photo, /** @type {Blob} */ f
 }
 
 /** The mask of the object that a rough mask lies on, by its colours and edges. @returns {Promise<Blob>} a PNG */
-export async function fitToObject(/** @type {Blob} */ photo, /** @type {Blob} */ mask) {
-  return (await ask(new URL("page/select", ROOT), { method: "POST", body: formOf({ photo, mask }) })).blob();
+export async function fitToObject(/** @type {Blob} */ image, /** @type {Blob} */ mask) {
+  return (await ask(new URL("api/v1/select", ROOT), { method: "POST", body: formOf({ image, mask }) })).blob();
 }
 
 /**
@@ -94,6 +94,23 @@ export async function* compare({ photo, mask }, methods, signal) {
       parts = [next];
     }
   }
+}
+
+/**
+ * Where a pixel of a fill comes from.
+ * @param {{photo: Blob, mask: Blob, fill: Blob, settings: {model: string, detail: string, seed: number, grow: number}}} given
+ * @returns {Promise<{levels: [string, number, number][], rest: number, patch: [number, number] | null, picture: string}>}
+ */
+export async function trace({ photo, mask, fill, settings }, /** @type {{x: number, y: number}} */ { x, y }) {
+  const { model, detail, seed, grow } = settings;
+  const body = formOf({ photo, mask, fill, model, detail });
+  for (const [name, value] of Object.entries({ seed, grow, x, y })) body.append(name, String(value));
+  return (await ask(new URL("page/trace", ROOT), { method: "POST", body })).json();
+}
+
+/** Base64 as a file. */
+export async function fromBase64(/** @type {string} */ text, /** @type {string} */ type) {
+  return (await fetch(`data:${type};base64,${text}`)).blob();
 }
 
 /** An example, as a file. */

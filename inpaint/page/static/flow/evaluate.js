@@ -1,6 +1,6 @@
 /** The Evaluate tab: methods beside each other on a hole whose truth is known. */
 
-import { compare, ServerError } from "./api.js";
+import { compare, fromBase64, ServerError } from "./api.js";
 import { button, make, setEnabled } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { saveFile } from "./saving.js";
@@ -119,8 +119,4 @@ export class Evaluate {
     }
     return this.table.isSettled ? WORDS.evaluateNone : WORDS.evaluateEnded;
   }
-}
-
-async function fromBase64(/** @type {string} */ text, /** @type {string} */ type) {
-  return (await fetch(`data:${type};base64,${text}`)).blob();
 }

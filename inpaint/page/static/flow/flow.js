@@ -347,6 +347,13 @@ export class Flow {
     return hole ? { photo: this.original, mask: await maskFile(hole.runs), stem: this.stem } : undefined;
   }
 
+  /** The fill that the Trace tab looks into, with what it was made from; undefined where none is shown. */
+  async traced() {
+    const fill = this.canvas.isOpen && this.current;
+    if (!fill?.settings) return undefined;
+    return { photo: fill.input, mask: await maskFile(fill.runs), fill: fill.blob, settings: fill.settings, stem: this.stem };
+  }
+
   // Seeing
 
   facts() {

@@ -3,6 +3,7 @@
 import { Batch } from "./batch.js";
 import { Evaluate } from "./evaluate.js";
 import { Flow } from "./flow.js";
+import { Trace } from "./trace.js";
 
 const narrow = matchMedia("(max-width: 800px)");
 
@@ -21,6 +22,7 @@ let element = null;
 const others = {
   batch: (place) => new Batch(place, () => flow.panel.settings),
   evaluate: (place) => new Evaluate(place, () => flow.compared(), JSON.parse(place.dataset.settings).methods),
+  trace: (place) => new Trace(place, () => flow.traced()),
 };
 /** @type {Record<string, HTMLElement>} */
 const built = {};

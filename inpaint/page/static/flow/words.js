@@ -146,6 +146,22 @@ export const WORDS = {
       meaning: "Time to fill on this server; of a model that was not loaded, with loading it.",
     },
   },
+  // The Trace tab
+  traceHint:
+    "Shows where a pixel of the fill comes from. Press on the fill: known pixels light up as far as the network's CARAFE " +
+    "kernels gathered them, and a frame marks the patch of the photo that lies over it. The arrow keys move the cross, " +
+    "Enter traces.",
+  traceFill: "Fill a photo on the Fill tab, then press on the fill here.",
+  tracePicture: "The fill; press a pixel to trace it",
+  traceWait: "Following the kernels …",
+  traceSave: "Download this picture",
+  traceAgain: "Show the fill",
+  traceLevels: "What the network gathered, by the size at which it looked",
+  traceLevel: (name, factor, share) =>
+    `${(100 * share).toFixed(1)} % ${factor > 1 ? `at 1/${factor} of the size` : name === "smooth fill" ? "as the smooth fill it began with" : name}`,
+  traceRest: (share) => `${(100 * share).toFixed(1)} % from no known pixel`,
+  tracePatch: ([x, y]) => `Over it lies the photo's patch around ${x}, ${y}.`,
+  traceNoPatch: "No patch of the photo lies over it.",
   /** What the released models do, by name; others have the server's description. */
   models: {
     "pconv-carafe": "For photos of any kind. Its fills come closest to real photos in our tests.",
