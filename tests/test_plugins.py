@@ -1,6 +1,7 @@
 """Plug-ins: the examples of docs/plugins.md through training, evaluation and files, and what is refused."""
 
 import dataclasses
+import importlib
 import json
 import pickle
 import re
@@ -28,7 +29,8 @@ from inpaint.training.saving.checkpoint import list_checkpoints
 from inpaint.training.settings import TrainSettings, settings_from_json
 from inpaint.weights import WeightsError, load_weights, save_weights
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "plugins.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "plugins.md"
 EXAMPLES = {
     match[1]: match[0]
     for match in re.finditer(
@@ -187,6 +189,39 @@ def test_run_and_serve_take_plugins(here: Path, forget: Callable[[], None]) -> N
     with pytest.raises(WeightsError, match="my_network:register"):
         tasks.filler(settings)
     assert tasks.filler({**settings, "plugins": ["my_network:register"]})
+
+
+def test_the_ablation_takes_a_plugins_upsampler(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    ablation = importlib.import_module("ablation")
+    changes = {"width": 4, "compressed_channels": 4, "dilations": [1, 2]}
+    budget = ablation.Budget(
+        schedule="32x2:2",
+        networks={"Global&Local": ("global-local-paper", changes)},
+        settings=(*ablation.BUDGETS["cpu"].settings, "--device", "cpu"),
+        size=32,
+        seeds=(0,),
+    )
+    monkeypatch.setitem(ablation.BUDGETS, "cpu", budget)
+    line = "run --scores scores --work work --threads 1 --cache-gib 0.1 --only *.smooth.*"
+    line += f" --data {here / 'photos'} --val-data {here / 'photos'} --plugin my_upsampler:register"
+    arguments = ablation.parse([*line.split()])
+    arguments.scores, arguments.work = here / "scores", here / "work"
+    load_plugins(arguments.plugin)
+    assert ablation.run_all(arguments) == 0, (here / "work/global-local.smooth.0/log.txt").read_text()
+    record = json.loads((here / "scores/global-local.smooth.0.json").read_text())
+    assert record["config"]["upsampler"] == "smooth"
+    assert "my_upsampler:register" in record["plugins"]
+
+
+def test_scores_of_a_plugin_that_is_missing_name_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    ablation = importlib.import_module("ablation")
+    said = [{"adds": "upsampler smooth", "name": "my_upsampler:register", "package": "", "version": ""}]
+    record = {"network": "Global&Local", "upsampler": "smooth", "plugins": json.dumps(said)}
+    (here / "a.json").write_text(json.dumps(record))
+    with pytest.raises(PluginError, match="name it with --plugin my_upsampler:register"):
+        ablation.finished_runs(ablation.BUDGETS["cpu"], here)
 
 
 def test_serve_names_a_plugin_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
