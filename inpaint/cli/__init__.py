@@ -25,14 +25,14 @@ from inpaint.cli.console import say
 from inpaint.cli.models import list_models
 from inpaint.cli.run import fill_photos
 from inpaint.cli.service import examine, serve
-from inpaint.cli.trace import trace_pixel
+from inpaint.cli.trace import trace_pixels
 from inpaint.cli.work import PASSED_ON
 from inpaint.extras import MissingExtraError
 from inpaint.plugins import PluginError
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": fill_photos,
-    "trace": trace_pixel,
+    "trace": trace_pixels,
     "models": lambda arguments: list_models(),
     "serve": serve,
     "doctor": examine,

@@ -120,8 +120,10 @@ def _add_trace_command(commands: argparse._SubParsersAction[ArgumentParser]) -> 
         "--at",
         type=pixel_place,
         required=True,
+        action="append",
         metavar="X,Y",
-        help="a pixel of the hole, counted from the left and from the top, beginning with 0",
+        help="a pixel of the hole, counted from the left and from the top, beginning with 0; may be given "
+        "several times: the pictures are drawn side by side",
     )
     trace.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="picture, whose suffix names the format"
@@ -131,7 +133,8 @@ def _add_trace_command(commands: argparse._SubParsersAction[ArgumentParser]) -> 
         "--weights",
         type=Path,
         metavar="FILE.npy",
-        help="also write how much of each pixel of the photo was gathered, as a NumPy array, float32",
+        help="also write how much of each pixel of the photo was gathered: a NumPy array, float32, a "
+        "height×width for each --at",
     )
     _add_fill_options(trace)
     _add_limits(trace)

@@ -1,4 +1,4 @@
-"""`inpaint trace`: draw where a pixel of a fill comes from."""
+"""`inpaint trace`: draw where pixels of a fill come from."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from inpaint.inference.tracing import FillTrace
 
 
-def trace_pixel(arguments: argparse.Namespace) -> int:
-    """Fill the photo, draw where the pixel comes from, and return the exit code.
+def trace_pixels(arguments: argparse.Namespace) -> int:
+    """Fill the photo, draw where the pixels come from, and return the exit code.
 
     Raises:
         UsageError: the arguments make no sense; nothing was started.
@@ -53,29 +53,30 @@ def trace_pixel(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     try:
         photo, mask = read_task(task, Limits.of(arguments))
-        column, row = arguments.at
         options = {"seed": arguments.seed, "grow": arguments.grow}
-        found = trace_fill(fill, photo.pixels, mask, (row, column), **options)
-        filled = fill(photo.pixels, mask, **options)
-        picture = draw_trace(filled, grown(mask, arguments.grow), found)
-        write_photo(arguments.output, Photo(picture))
+        found = [trace_fill(fill, photo.pixels, mask, at[::-1], **options) for at in arguments.at]
+        filled, hole = fill(photo.pixels, mask, **options), grown(mask, arguments.grow)
+        write_photo(arguments.output, Photo(np.hstack([draw_trace(filled, hole, one) for one in found])))
         if arguments.weights is not None:
             stream = io.BytesIO()
-            np.save(stream, found.weights, allow_pickle=False)
+            np.save(stream, np.stack([one.weights for one in found]), allow_pickle=False)
             write_atomically(arguments.weights, stream.getvalue())
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         message = error.explain(LIMIT_FLAGS) if isinstance(error, LimitError) else str(error)
         say(f"error: {message or type(error).__name__}")
         return 1
-    sys.stdout.write("".join(f"{line}\n" for line in _told(found)))
+    for one in found:
+        sys.stdout.write("".join(f"{line}\n" for line in _told(one)))
     return 0
 
 
 def _told(found: FillTrace) -> list[str]:
-    lines = []
+    row, column = found.pixel
+    lines = [f"{column},{row}"]
     for name, factor, share in found.levels:
         size = f", 1/{factor} of the size" if factor > 1 else ""
-        lines.append(f"{share:6.1%}  {name}{size}")
+        if share >= 5e-4:
+            lines.append(f"{share:6.1%}  {name}{size}")
     if found.rest > 5e-4:
         lines.append(f"{found.rest:6.1%}  from no known pixel")
     if found.patch is not None:

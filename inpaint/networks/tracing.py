@@ -38,8 +38,8 @@ class Reassembly:
     Attributes:
         name: the module's name in the network, such as `decoder.0.upsample`.
         layer: the module.
-        logits: of the kernels, [1, groups·k²·σ², H, W].
-        valid: [1, 1, H, W], None where it was not given.
+        logits: of the kernels, [N, groups·k²·σ², H, W]; one picture can be followed, N = 1.
+        valid: [N, 1, H, W], None where it was not given.
     """
 
     name: str
@@ -72,7 +72,14 @@ class Reassembly:
         Returns:
             [H, W] float32: 0 where valid is 0. It sums to what the weights sum to, less what falls on the
             zeros beyond the border, and on output pixels that have no known source.
+
+        Raises:
+            ValueError: the layer was given several pictures.
         """
+        if len(self.logits) != 1:
+            raise ValueError(
+                f"{self.name} was given {len(self.logits)} pictures at once; only one can be followed"
+            )
         groups = self.layer.groups
         height, width = self.target_size
         weights = F.pad(weights, (0, width - weights.shape[1], 0, height - weights.shape[0]))
@@ -128,7 +135,7 @@ def record_reassemblies(network: nn.Module, run: Callable[[], Any]) -> list[Reas
         run: calls the network with one picture.
 
     Raises:
-        ValueError: the network has no such layer, or none was called, or with several pictures.
+        ValueError: the network has no such layer, or none was called.
     """
     layers = carafe_levels(network)
     if not layers:
@@ -139,10 +146,6 @@ def record_reassemblies(network: nn.Module, run: Callable[[], Any]) -> list[Reas
         def record(layer: CarafeUpsample, args: tuple[Any, ...], named: dict[str, Any], _output: Any) -> None:
             features, valid, hole = (*args, None, None)[:3]
             valid, hole = named.get("valid", valid), named.get("hole", hole or Hole.ARBITRARY)
-            if len(features) != 1:
-                raise ValueError(
-                    f"one picture is traced at a time, and the network was given {len(features)}"
-                )
             if valid is not None and hole is Hole.ARBITRARY:
                 features = torch.where(valid > 0, features, 0)
             logits = layer._logits(features).float()

@@ -102,7 +102,7 @@ class Service:
             settings: of the work, besides `max_pixels`.
         """
         told = {"max_pixels": self.limits.max_pixels, **(settings or {})}
-        side = SideWork(factory, told, what, self.limits, self.storage)
+        side = SideWork(factory, told, what, self.limits, self.storage, lambda: self.queue.is_closing)
         self._sides.append(side)
         return side
 

@@ -34,10 +34,17 @@ class SideWork:
         what: what a piece of work is called in messages.
         limits: memory, and the longest time of a piece of work.
         storage: where its files lie.
+        is_closing: asked whether the service is being stopped, which ends the work.
     """
 
     def __init__(
-        self, factory: str, settings: Mapping[str, Any], what: str, limits: Limits, storage: Storage
+        self,
+        factory: str,
+        settings: Mapping[str, Any],
+        what: str,
+        limits: Limits,
+        storage: Storage,
+        is_closing: Callable[[], bool] = lambda: False,
     ) -> None:
         self._worker = Worker(
             factory,
@@ -47,7 +54,7 @@ class SideWork:
             idle_bytes=limits.idle_megabytes * 1e6,
             jobs_per_process=limits.jobs_per_process,
         )
-        self._storage, self._seconds = storage, limits.job_seconds
+        self._storage, self._seconds, self._is_closing = storage, limits.job_seconds, is_closing
         # A thread of its own: those that asyncio shares would all wait here, and answers with them.
         self._thread = ThreadPoolExecutor(1, f"inpaint-{what}")
         self._lock = threading.Lock()
@@ -108,10 +115,13 @@ class SideWork:
     ) -> Future[dict[str, Any]]:
         """Do what `run` does for a caller that waits in a thread of its own; the result is the future's."""
 
+        def is_over() -> bool:
+            return cancelled() or self._is_closing()
+
         def work() -> dict[str, Any]:
-            if cancelled():
+            if is_over():
                 raise CancelledError
-            return self._worker.run(folder, order, seconds=self._seconds, cancelled=cancelled)
+            return self._worker.run(folder, order, seconds=self._seconds, cancelled=is_over)
 
         return self._thread.submit(work)
 

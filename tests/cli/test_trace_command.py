@@ -22,13 +22,15 @@ def files(place):
 
 
 def test_a_pixel_is_drawn_told_and_kept_as_numbers(model, files, capsys):
-    assert trace(model, "--weights", "new.npy") == 0
-    assert load("trace.png").shape == PHOTO.shape
+    assert trace(model, "--weights", "new.npy", "--at", "42,33") == 0
+    height, width = MASK.shape
+    assert load("trace.png").shape == (height, 2 * width, 3)
     weights = np.load("new.npy", allow_pickle=False)
-    assert weights.shape == MASK.shape and weights.dtype == np.float32
-    assert (weights[MASK > 0] == 0).all() and 0 < weights.sum() <= 1.001
+    assert weights.shape == (2, height, width) and weights.dtype == np.float32
+    assert (weights[:, MASK > 0] == 0).all() and 0 < weights[1].sum() <= 1.001
     told = capsys.readouterr().out.splitlines()
-    assert any("decoder.0" in line or "head" in line for line in told) and all("%" in line for line in told)
+    assert told[0] == "50,45" and "42,33" in told
+    assert any("%" in line and ("decoder.0" in line or "head" in line) for line in told)
 
 
 @pytest.mark.parametrize(

@@ -165,9 +165,9 @@ def tiny_detector(**_: object) -> MaskRCNN:
 def test_the_documents_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its very text, with a smaller network behind the name, and compiled for no processor in particular."""
     text = (ROOT / "docs" / "operator.md").read_text("utf-8")
-    (code,) = (
-        code for code in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S) if "use_carafe" in code
-    )
+    codes = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    (code,) = (code for code in codes if "use_carafe" in code)
+    (tracing,) = (code for code in codes if "gather_through" in code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torchvision.models.detection, "maskrcnn_resnet50_fpn", tiny_detector)
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
@@ -186,6 +186,10 @@ def test_the_documents_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(wanted["boxes"]) > 0
     for result, want in zip(results, wanted.values(), strict=True):
         np.testing.assert_allclose(result, want.numpy(), rtol=1e-4, atol=1e-4)
+    exec(compile(tracing, "docs/operator.md", "exec"), names)
+    sizes = [tuple(level.shape[-2:]) for level in names["levels"].values()]
+    assert names["pixel"].shape == sizes[0] and names["level"].weights.shape == sizes[3]
+    assert names["level"].name == "backbone.fpn.upsamplers.2"
 
 
 # ------------------------------------------------------------------------------------------------------------

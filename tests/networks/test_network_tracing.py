@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FeaturePyramidNetwork
 
+from inpaint.compat import use_carafe
 from inpaint.layers import CarafeUpsample
 from inpaint.networks import build_network
 from inpaint.networks.tracing import gather_through, record_reassemblies, trace
+from inpaint.ops import carafe_fused
 
 PYRAMID = {
     "network": "PyramidUNet",
@@ -151,5 +154,27 @@ def test_what_cannot_be_traced() -> None:
     layer = CarafeUpsample(3)
     with pytest.raises(ValueError, match="none of the network's CARAFE layers was called"):
         record_reassemblies(nn.Sequential(layer), lambda: None)
-    with pytest.raises(ValueError, match="one picture is traced at a time"):
-        record_reassemblies(nn.Sequential(layer), lambda: layer(torch.rand(2, 3, 4, 4)))
+    (call,) = record_reassemblies(nn.Sequential(layer), lambda: layer(torch.rand(2, 3, 4, 4)))
+    with pytest.raises(ValueError, match="was given 2 pictures at once"):
+        call.gather(torch.ones(8, 8))
+
+
+def test_a_feature_pyramid_is_followed_to_its_top() -> None:
+    """As in figure 5 of the paper, and at odd sizes, where each result is cropped."""
+    pyramid = FeaturePyramidNetwork([4, 6, 10], 8)
+    use_carafe(pyramid)
+    sharpened(pyramid)
+    sizes = [(25, 19), (13, 10), (7, 5)]
+    levels = {
+        str(n): torch.randn(1, c, *size) for n, (c, size) in enumerate(zip([4, 6, 10], sizes, strict=True))
+    }
+    calls = record_reassemblies(pyramid, lambda: pyramid(levels))
+    start = torch.zeros(25, 19)
+    start[11, 18] = 1
+    found = gather_through(calls, start)
+    assert [tuple(level.weights.shape) for level in found] == [(13, 10), (7, 5)]
+    # The top's part of that pixel: what remains of it where the finer laterals are nothing.
+    lateral = pyramid.inner_blocks[2](levels["2"])
+    middle = carafe_fused(lateral, calls[0].logits)[..., :13, :10]
+    below = carafe_fused(middle, calls[1].logits)[..., :25, :19]
+    torch.testing.assert_close((found[-1].weights * lateral[0]).sum((1, 2)), below[0, :, 11, 18])

@@ -178,5 +178,5 @@ def test_the_page_works_under_the_path_of_a_proxy(
         visitor.fill()
         assert visitor.download("Download PNG")[0] == "coffee-filled.png"
         visitor.page.get_by_role("tab", name="Evaluate").click()
-        visitor.page.locator("#evaluate-run").click()
-        visitor.page.locator("#evaluate-table").get_by_role("cell", name="Harmonic").wait_for()
+        visitor.page.get_by_role("button", name="Compare").click()
+        visitor.page.get_by_text("methods compared.").wait_for()
