@@ -80,15 +80,15 @@ $(OPERATOR): $(RUNTIME) $(CXX_SOURCES)
 	@$(BIN)/python -W ignore::RuntimeWarning -m inpaint.ops.library
 	@touch $@
 
-$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/pip
+$(RUNTIME): pyproject.toml | $(BIN)/pip
 	@echo "Installing into $(VENV). The first time, PyTorch is a large download (several GB on Linux)."
-	$(BIN)/python -m pip install --editable .
+	$(BIN)/python -m pip install --editable '.[all]'
 	@touch $@
 
 # One pip run installs both kinds of dependency, so a fresh `make test` does not install twice.
-$(DEVELOPMENT): requirements.txt pyproject.toml | $(BIN)/pip
+$(DEVELOPMENT): pyproject.toml | $(BIN)/pip
 	@echo "Installing into $(VENV). The first time, PyTorch is a large download (several GB on Linux)."
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(BIN)/python -m pip install --editable '.[all,dev]'
 	@touch $(RUNTIME) $@
 
 $(BIN)/pip:

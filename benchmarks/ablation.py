@@ -3,12 +3,14 @@
 
     python benchmarks/ablation.py run --data photos/train-*.tar --val-data photos/val.tar --minutes 75
     python benchmarks/ablation.py run --data ... --val-data ... --only 'partial-conv.bilinear.*'
+    python benchmarks/ablation.py run --data ... --val-data ... --plugin my_module:register --only '*.mine.*'
     python benchmarks/ablation.py table --output benchmarks/results/ablation.md
 
 `run` trains through train.py, one network after the other, the comparisons that matter first. It goes on from
 what is there: a run that was stopped resumes from its checkpoint in --work, a finished one has its scores in
 --scores and is not repeated. Several may share the work: each run is done by one of them. `table` prints what
-the scores say so far, and times the training steps of all networks in turns.
+the scores say so far, and times the training steps of all networks in turns. Upsamplers of plug-ins
+(docs/plugins.md) take part where the plug-in is named.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from inpaint.files import write_atomically
 from inpaint.inference import Inpainter
 from inpaint.layers import UPSAMPLERS
 from inpaint.networks import CONFIGS, build_network
+from inpaint.plugins import add_plugin_flag, load_parts, load_plugins
 from inpaint.weights import load_weights, read_metadata
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,6 +185,7 @@ def finished_runs(budget: Budget, folder: Path) -> list[dict[str, Any]]:
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     for record in records:
         network, upsampler = record["network"], record["upsampler"]
+        load_parts({"upsampler": upsampler}, record.get("plugins", ""))
         config = json.loads(json.dumps(build_network(config_of(budget, network, upsampler)).config))
         made = (record["schedule"], record["settings"], record["config"])
         if made != (budget.schedule, " ".join(budget.settings), config):
@@ -211,6 +215,7 @@ def train(run: Run, budget: Budget, arguments: argparse.Namespace, minutes: floa
     preset, changes = budget.networks[run.network]
     command = [sys.executable, str(ROOT / "train.py"), "--resume", "--output", str(output)]
     command += ["--data", *arguments.data, "--schedule", budget.schedule, "--seed", str(run.seed)]
+    command += [f"--plugin={word}" for word in arguments.plugin]
     command += ["--network", preset, "--upsampler", run.upsampler, "--network-config", json.dumps(changes)]
     limit = minutes if math.isfinite(minutes) else 0
     command += ["--max-minutes", f"{limit:.1f}", "--sample-every", "0", "--keep", "1", *budget.settings]
@@ -219,6 +224,9 @@ def train(run: Run, budget: Budget, arguments: argparse.Namespace, minutes: floa
     environment = dict(os.environ)
     if arguments.threads:
         environment["OMP_NUM_THREADS"] = str(arguments.threads)
+    if arguments.plugin:  # their modules may lie in the working folder
+        found = filter(None, (str(Path.cwd()), environment.get("PYTHONPATH")))
+        environment["PYTHONPATH"] = os.pathsep.join(found)
     with (output / "log.txt").open("a") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
@@ -248,6 +256,7 @@ def score(run: Run, budget: Budget, arguments: argparse.Namespace) -> dict[str, 
         "upsampler": run.upsampler,
         "seed": run.seed,
         "config": json.loads(json.dumps(config)),
+        **({"plugins": facts["plugins"]} if "plugins" in facts else {}),
         "schedule": budget.schedule,
         "settings": " ".join(budget.settings),
         "scores": summary["network"],
@@ -418,6 +427,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         help="folder of the finished runs' scores (default: benchmarks/results/ablation/BUDGET)",
     )
+    add_plugin_flag(parser)
     run = parser.add_argument_group("run")
     run.add_argument("--data", nargs="+", help="photos to train on, as in train.py")
     run.add_argument("--val-data", nargs="+", help="photos to score on")
@@ -449,6 +459,7 @@ def main() -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     try:
+        load_plugins(arguments.plugin)
         return print_table(arguments) if arguments.command == "table" else run_all(arguments)
     except ValueError as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)

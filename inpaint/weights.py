@@ -1,7 +1,8 @@
 """Network weights as safetensors files, and where released models live.
 
 A weights file is self-contained: its metadata holds, as JSON under `config`, what
-`inpaint.networks.build_network` needs to rebuild the network. Nothing is ever unpickled.
+`inpaint.networks.build_network` needs to rebuild the network, and under `plugins` of which plug-ins its parts
+are. Nothing is ever unpickled, and no code is imported by a name that a file gives.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from inpaint.files import write_atomically
+from inpaint.plugins import PluginError, describe_plugins, load_parts
 
 if TYPE_CHECKING:
     from inpaint.networks import Network
@@ -86,6 +88,8 @@ def save_weights(
         tensors[name] = stored.contiguous()
     config = json.dumps(network.config)
     texts = {**(metadata or {}), "config": config, "sha256": tensors_digest(tensors, config), "format": "pt"}
+    if plugins := describe_plugins(network.config):
+        texts["plugins"] = plugins
     write_atomically(path, safetensors.torch.save(tensors, texts))
 
 
@@ -96,9 +100,9 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
         The network, float32, in evaluation mode, on `device`, and the file's metadata.
 
     Raises:
-        WeightsError: the file is missing, is not safetensors, has no usable config, or its tensors do not fit
-            the network that the config describes, or are not those that were written. Files from before there
-            was a digest are read without that check.
+        WeightsError: the file is missing, is not safetensors, has no usable config, needs a plug-in that is
+            not there, or its tensors do not fit the network that the config describes, or are not those that
+            were written. Files from before there was a digest are read without that check.
     """
     # Here, so that a program that only lists models does not load the networks.
     from inpaint.networks import build_network
@@ -109,13 +113,20 @@ def load_weights(path: Path | str, device: torch.device | str = "cpu") -> tuple[
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
         config = _read_config(metadata["config"])
+        load_parts(config, metadata.get("plugins", ""))
         with torch.device("meta"):  # sizes only: no memory before it is known that the file has the tensors
             network = build_network(config)
+    except PluginError as error:
+        raise WeightsError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path}: its metadata holds no config that this version understands ({error}); "
             "use a file written by save_weights, or a newer version of this package"
         ) from error
+    if left := sorted(dict(network.named_buffers()).keys() - network.state_dict().keys()):
+        raise WeightsError(
+            f"{path}: the network's buffer {left[0]} is not among its weights; make it persistent"
+        )
     _check_fit(path, network.state_dict(), tensors)
     if metadata.get("sha256", "") not in ("", tensors_digest(tensors, metadata["config"])):
         raise WeightsError(f"{path}: is damaged, its weights are not those that were written; get it again")

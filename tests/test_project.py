@@ -148,12 +148,13 @@ def test_wheel_holds_the_whole_package(wheel: zipfile.ZipFile) -> None:
     assert "inpaint/py.typed" in wanted
     assert "inpaint/weights.py" in wanted
     assert {"inpaint/page/static/page.css", "inpaint/page/static/flow/index.js"} <= wanted
+    assert {"inpaint/segmentation/upernet.py", "inpaint/training/command.py", "inpaint/plugins.py"} <= wanted
     assert wanted <= set(wheel.namelist())
 
 
 def test_wheel_holds_the_operators_sources(wheel: zipfile.ZipFile) -> None:
     sources = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".cpp", ".h", ".cu", ".cuh"}]
-    assert ROOT / "csrc" / "library.cpp" in sources
+    assert {ROOT / "csrc" / "library.cpp", ROOT / "csrc/cuda/strided_features_gradient.cu"} <= set(sources)
     for path in sources:
         name = "inpaint/_csrc/" + path.relative_to(ROOT / "csrc").as_posix()
         assert wheel.read(name) == path.read_bytes()
@@ -178,10 +179,17 @@ def test_wheel_carries_the_licence_and_the_requirements(wheel: zipfile.ZipFile) 
     folder = f"carafe_inpaint-{inpaint.__version__}.dist-info"
     assert wheel.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     metadata = wheel.read(f"{folder}/METADATA").decode()
+    stated = set(re.findall(r"^Requires-Dist: (.+)$", metadata, re.MULTILINE))
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     for line in lines:
         if line and not line.startswith("#"):
-            assert f"Requires-Dist: {line}" in metadata
+            assert line in {requirement.partition(";")[0].strip() for requirement in stated}
+    assert {"torch>=2.11", "safetensors>=0.5"} <= stated  # of every install
+    assert 'gradio>=6.19; extra == "app"' in stated
+    assert 'tensorboard>=2.18; extra == "train"' in stated
+    assert 'carafe-inpaint[app,train]; extra == "all"' in stated
+    extras = set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.MULTILINE))
+    assert extras == {"app", "train", "all", "patchmatch", "dev"}
     assert "inpaint = inpaint.cli:main" in wheel.read(f"{folder}/entry_points.txt").decode()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from inpaint import __version__
 from inpaint.devices import check_device_name
 from inpaint.images import MAX_FILE_BYTES, MAX_PIXELS
+from inpaint.plugins import add_plugin_flag
 from inpaint.serving.command import add_serve_command
 from inpaint.serving.doctor import add_doctor_command
 from inpaint.terminal import ArgumentParser
@@ -96,6 +97,9 @@ def build_parser() -> ArgumentParser:
     commands.add_parser("models", help="list the installed models: name, size, scores")
     serve = add_serve_command(commands)
     serve.add_argument("--max-queue", dest="waiting", type=int, help=argparse.SUPPRESS)  # former name
+    # For the list of commands: their flags are read by `inpaint.cli.work`.
+    commands.add_parser("train", help="train a network, with the flags of train.py", add_help=False)
+    commands.add_parser("evaluate", help="score methods, with the flags of evaluate.py", add_help=False)
     add_doctor_command(commands)
     return parser
 
@@ -143,6 +147,7 @@ def _add_fill_options(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="installed model, folder, weights file or hub id (default: %(default)s)",
     )
+    add_plugin_flag(parser)
     parser.add_argument(
         "--device",
         type=device_name,

@@ -24,6 +24,7 @@ from inpaint.images import (
     read_photo,
     write_photo,
 )
+from inpaint.plugins import load_plugins
 from inpaint.terminal import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def fill_photos(arguments: argparse.Namespace) -> int:
 
     Raises:
         UsageError: the arguments make no sense; nothing was started.
+        PluginError: a plug-in cannot be loaded.
     """
     count = arguments.candidates
     if count > 1 and arguments.detail == "none":
@@ -76,6 +78,7 @@ def fill_photos(arguments: argparse.Namespace) -> int:
     if not tasks:
         return 0
     # After the paths are known to make sense: this import and the model take seconds.
+    load_plugins(arguments.plugin)
     from inpaint.inference import Inpainter
 
     try:

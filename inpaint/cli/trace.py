@@ -16,6 +16,7 @@ from inpaint.cli.pairing import pair_files
 from inpaint.cli.run import LIMIT_FLAGS, Limits, read_task
 from inpaint.files import write_atomically
 from inpaint.images import LimitError, Photo, write_photo
+from inpaint.plugins import load_plugins
 
 if TYPE_CHECKING:
     from inpaint.inference.tracing import FillTrace
@@ -26,6 +27,7 @@ def trace_pixels(arguments: argparse.Namespace) -> int:
 
     Raises:
         UsageError: the arguments make no sense; nothing was started.
+        PluginError: a plug-in cannot be loaded.
     """
     for flag in ("image", "mask"):
         if getattr(arguments, flag).is_dir():
@@ -40,6 +42,7 @@ def trace_pixels(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from error
     # After the paths are known to make sense: this import and the model take seconds.
+    load_plugins(arguments.plugin)
     from inpaint.inference import Inpainter
     from inpaint.inference.inpainter import grown
     from inpaint.inference.tracing import draw_trace, trace_fill

@@ -2,7 +2,8 @@
 
 `cases` says which pictures and holes there are, `methods` what fills them, `scoring` how one fill becomes
 numbers, `protocol` runs all methods on all cases, and `results`, `report` and `sheet` make the report.
-`fills` and `export` are for the results of other programs, `command` is what evaluate.py calls.
+`fills` and `export` are for the results of other programs, `arguments` and `command` are
+the command.
 """
 
 from inpaint.evaluation.cases import Case, EvaluationSet, centre_crop, iter_cases

@@ -1,10 +1,10 @@
-"""What evaluate.py does: check the words of its command line, evaluate, write the report."""
+"""What the evaluation command does: check the words of its command line, evaluate, write the report."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,13 +23,14 @@ from inpaint.evaluation.scoring import MethodError
 from inpaint.evaluation.sheet import SheetRow
 from inpaint.files import prepare_folder
 from inpaint.metrics import FeatureDistance, LpipsAlex, LpipsUnavailableError
+from inpaint.plugins import load_plugins
 from inpaint.terminal import printable
 from inpaint.urls import is_url, source_label
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The command line of evaluate.py.
+    """The command line of `inpaint.evaluation.arguments`.
 
     Attributes:
         images: folder, tar or URL of photos.
@@ -46,6 +47,8 @@ class Settings:
         export: folder for crops and masks, or None.
         fill_suffix: ends the stems of ready results.
         manifest: of the export that ready results were made from; None looks beside them.
+        plugin: plug-ins that models need, see `inpaint.plugins.load_plugins`.
+        prog: what the command is called in messages.
     """
 
     images: str
@@ -62,6 +65,8 @@ class Settings:
     export: Path | None = None
     fill_suffix: str = ""
     manifest: Path | None = None
+    plugin: Sequence[str] = ()
+    prog: str = "evaluate.py"
 
 
 def run(settings: Settings) -> int:
@@ -73,23 +78,25 @@ def run(settings: Settings) -> int:
     try:
         cases = _evaluate(settings)
     except (ValueError, OSError, MethodError, LpipsUnavailableError) as error:
-        _say(str(error))
+        _say(settings, str(error))
         return 2
     except KeyboardInterrupt:
-        _say("interrupted before the report was written")
+        _say(settings, "interrupted before the report was written")
         return 130
     for name, reason in cases.skipped.items():
-        _say(f"left out {name}: {reason}")
+        _say(settings, f"left out {name}: {reason}")
     for name, reason in cases.broken_masks.items():
-        _say(f"passed over the mask {name}: {reason}")
+        _say(settings, f"passed over the mask {name}: {reason}")
     for note in cases.mask_notes:
-        _say(f"note: {note}")
+        _say(settings, f"note: {note}")
     return 1 if cases.skipped or cases.broken_masks else 0
 
 
 def _evaluate(settings: Settings) -> EvaluationSet:
     """Evaluate and write the report; return the cases, which know what was left out."""
     # First what a typing error can spoil: to open photos and to load models takes long.
+    with _naming("--plugin"):
+        load_plugins(settings.plugin)
     with _naming("--masks"):
         masks = parse_masks(settings.masks)
     with _naming("--methods"):
@@ -181,5 +188,5 @@ def _load_lpips(wanted: bool | None, device: str) -> tuple[LpipsAlex | None, str
         return None, str(error)
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"evaluate.py: {printable(text)}\n")
+def _say(settings: Settings, text: str) -> None:
+    sys.stderr.write(f"{settings.prog}: {printable(text)}\n")

@@ -1,6 +1,7 @@
 """What networks are trained to make small: terms, their weighted sum, and the adversarial losses."""
 
 from .adversarial import OBJECTIVES, discriminator_loss, generator_loss, gradient_penalty
+from .custom import CUSTOM_TERMS, CustomTerm
 from .inpainting import InpaintingLoss, LossWeights
 from .terms import (
     LOG_MSE_EPSILON,
@@ -16,8 +17,10 @@ from .terms import (
 )
 
 __all__ = [
+    "CUSTOM_TERMS",
     "LOG_MSE_EPSILON",
     "OBJECTIVES",
+    "CustomTerm",
     "InpaintingLoss",
     "LossWeights",
     "composite",

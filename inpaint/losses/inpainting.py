@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inpaint.backbones import FeatureBackbone
 from inpaint.layers import halved
 
+from .custom import CUSTOM_TERMS, custom_term
 from .terms import (
     composite,
     gram_matrices,
@@ -43,14 +44,26 @@ class LossWeights:
         0.0, "the hole and log_mse terms once more at each coarser octave; for networks that fill by octaves"
     )
 
+    # Those of plug-ins, by name.
+    custom: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "weights of the terms that plug-ins add"}
+    )
+
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        if unknown := sorted(self.custom.keys() - CUSTOM_TERMS.keys()):
+            raise ValueError(f"unknown loss term {unknown[0]!r}: name the plug-in that has it with --plugin")
+        for name, value in self.by_term().items():
             if not (value >= 0 and value < float("inf")):
                 raise ValueError(
                     f"the weight of the loss term {name} must be finite and not negative, got {value}"
                 )
-        if not any(value for name, value in vars(self).items() if name != "coarser"):
+        if not any(value for name, value in self.by_term().items() if name != "coarser"):
             raise ValueError("all loss weights are 0: there would be nothing to train")
+
+    def by_term(self) -> dict[str, float]:
+        """Return the weight of each term by name, those of plug-ins included."""
+        own = {name: value for name, value in vars(self).items() if name != "custom"}
+        return {**own, **self.custom}
 
     @property
     def needs_backbone(self) -> bool:
@@ -112,7 +125,11 @@ class InpaintingLoss(nn.Module):
             terms["log_mse"] = log_mse(filled, image)
         if weights.coarser and coarser:
             terms["coarser"] = self._coarser_octaves(coarser, image, mask)
-        loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+        for name, weight in weights.custom.items():
+            if weight:
+                terms[name] = custom_term(name, prediction, image, mask)
+        by_term = weights.by_term()
+        loss = torch.stack([by_term[name] * term for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}
 
     def _coarser_octaves(self, predictions: Sequence[Tensor], image: Tensor, mask: Tensor) -> Tensor:

@@ -5,14 +5,16 @@ their configurations, and `build_network` makes a network of one.
 """
 
 from .base import Network
-from .building import CONFIGS, build_network
+from .building import CONFIGS, NETWORKS, build_network
 from .discriminators import GlobalLocalDiscriminator, PatchDiscriminator
 from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
 from .pyramid_unet import PyramidUNet, PyramidUNetConfig
+from .upsampling import UpsamplingConfig, level_upsampler
 
 __all__ = [
     "CONFIGS",
+    "NETWORKS",
     "GlobalLocal",
     "GlobalLocalConfig",
     "GlobalLocalDiscriminator",
@@ -22,5 +24,7 @@ __all__ = [
     "PatchDiscriminator",
     "PyramidUNet",
     "PyramidUNetConfig",
+    "UpsamplingConfig",
     "build_network",
+    "level_upsampler",
 ]

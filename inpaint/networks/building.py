@@ -11,11 +11,12 @@ from .global_local import GlobalLocal, GlobalLocalConfig
 from .partial_conv_unet import PartialConvUNet, PartialConvUNetConfig
 from .pyramid_unet import PyramidUNet, PyramidUNetConfig
 
-_NETWORKS: dict[str, tuple[Callable[[Any], Network], type[Any]]] = {
+NETWORKS: dict[str, tuple[Callable[[Any], Network], type[Any]]] = {
     "GlobalLocal": (GlobalLocal, GlobalLocalConfig),
     "PartialConvUNet": (PartialConvUNet, PartialConvUNetConfig),
     "PyramidUNet": (PyramidUNet, PyramidUNetConfig),
 }
+"""Networks and their settings by the names that files have for them; plug-ins add theirs."""
 
 CONFIGS: dict[str, dict[str, Any]] = {
     # The network of the released models: one small Partial Conv U-Net for all octaves of a picture.
@@ -60,14 +61,20 @@ def build_network(config: Mapping[str, Any]) -> Network:
     """
     settings = dict(config)
     name = settings.pop("network", None)
-    if name not in _NETWORKS:
-        raise ValueError(f"unknown network {name!r}; choose one of {', '.join(_NETWORKS)}")
-    network, config_class = _NETWORKS[name]
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}")
+    network, config_class = NETWORKS[name]
     _check_bounds(name, settings)
     known = {field.name for field in dataclasses.fields(config_class)}
     if unknown := sorted(set(settings) - known):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return network(config_class(**{key: _as_tuples(value) for key, value in settings.items()}))
+    built = network(config_class(**{key: _as_tuples(value) for key, value in settings.items()}))
+    if not isinstance(built, Network) or built.config.get("network") != name:  # of a plug-in
+        raise ValueError(
+            f"the network {name} must be an inpaint.networks.Network whose config says "
+            f"{{'network': {name!r}, ...}}, so that its files can be read again"
+        )
+    return built
 
 
 def _check_bounds(name: str, settings: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from inpaint.page.desk import FILL, MASK, PHOTO, RESULT
 from inpaint.page.pictures import mask_of, photo_of, png
 from inpaint.page.routes import PATH, store
+from inpaint.plugins import load_plugins
 from inpaint.serving.app import Service
 from inpaint.serving.errors import ServiceError
 from inpaint.serving.forms import upload_bytes
@@ -30,11 +31,12 @@ SHOWN_SIDE = 2048
 
 
 def work(settings: Mapping[str, Any]) -> Work:
-    """Return the work. `settings`: `max_pixels`, and of `serving.tasks.filler` `device` and `models`."""
+    """Return the work. `settings`: `max_pixels`, and of `serving.tasks.filler` what models need."""
     from inpaint.inference import Inpainter
     from inpaint.inference.inpainter import grown
     from inpaint.inference.tracing import draw_trace, trace_fill
 
+    load_plugins(settings.get("plugins", ()))
     max_pixels = settings["max_pixels"]
     loaded: dict[tuple[str, str], Inpainter] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from .api import api_routes
 from .errors import ServiceError
 from .jobs import JobQueue
 from .limits import Limits
+from .memory import memory_is_watched
 from .metrics import Metrics
 from .middleware import Answers, BodyLimit, Guard
 from .models import Models
 from .selection_route import selection_routes
 from .side_work import SideWork
 from .storage import Storage
-from .worker import Worker, memory_is_watched
+from .worker import Worker
 
 FILLER = "inpaint.serving.tasks:filler"
 READER = "inpaint.serving.tasks:reader"
@@ -41,13 +42,14 @@ class Service:
     A page in the same process takes `queue` and `models` from here.
 
     Attributes:
-        model_settings: what a process needs to load the models: `device`, and `models` by name.
+        model_settings: what a process needs to load the models: `device`, `models` by name, `plugins`.
 
     Args:
         limits: what is taken on.
         models: what is offered.
         device: where networks run.
         folder: where the private folder is made; by default the system's for temporary files.
+        plugins: that the models need, see `inpaint.plugins.load_plugins`.
         filler: `module:function` that does the fills; others than `FILLER` are stand-ins.
         settings: further settings of it.
     """
@@ -59,14 +61,16 @@ class Service:
         *,
         device: str = "auto",
         folder: Path | None = None,
+        plugins: Sequence[str] = (),
         filler: str = FILLER,
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.limits, self.models, self.metrics = limits, models, Metrics()
         self.storage = Storage(folder, limits.upload_megabytes * 1e6)
-        self.model_settings = {
+        self.model_settings: dict[str, Any] = {
             "device": device,
             "models": {model.name: model.source for model in models},
+            "plugins": list(plugins),
         }
         told = {
             "max_pixels": limits.max_pixels,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inpaint.devices import check_device_name
+from inpaint.plugins import add_plugin_flag, check_plugins
 from inpaint.terminal import printable
 
 from .limits import LimitValueError, add_flags, from_arguments
@@ -59,6 +60,7 @@ def add_serve_command(commands: Any) -> argparse.ArgumentParser:
         help="where a private folder for uploads and results is made (default: the system's folder for "
         "temporary files)",
     )
+    add_plugin_flag(parser)
     add_flags(parser)
     return parser
 
@@ -83,8 +85,15 @@ def run(
 
     log_to_stderr()
     try:
+        check_plugins(arguments.plugin)  # the process that fills imports them
         models = Models(arguments.model)
-        service = Service(limits, models, device=arguments.device, folder=arguments.folder)
+        service = Service(
+            limits,
+            models,
+            device=arguments.device,
+            folder=arguments.folder,
+            plugins=arguments.plugin,
+        )
     except (ValueError, OSError) as error:
         return _fail(str(error))
     if arguments.host not in ("127.0.0.1", "localhost", "::1") and not limits.auth:

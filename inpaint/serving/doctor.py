@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inpaint import __version__
+from inpaint.extras import how_to_install, missing_modules
 from inpaint.files import cache_folder, prepare_folder
 from inpaint.terminal import printable
 
-from .worker import memory_is_watched
+from .memory import memory_is_watched
 
 OPTIONAL = {
     "pypatchmatch": "the baseline patchmatch of evaluate.py",
@@ -28,6 +28,12 @@ OPTIONAL = {
     "onnxruntime": "running exported models",
 }
 """Packages that are not required -> what they are for."""
+
+PURPOSES = {
+    "app": "the page and the REST API, inpaint serve",
+    "train": "inpaint train and inpaint evaluate",
+}
+"""Extras of the installation -> what they are for."""
 
 LEAST_MEMORY = 2e9
 """Bytes of memory that a fill and its libraries take at least."""
@@ -179,14 +185,12 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "ok", importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, "note", f"not installed; it is for {purpose}", f"pip install {name}")
-    required = ("fastapi", "uvicorn", "multipart", "prometheus_client", "gradio")
-    missing = [name for name in required if importlib.util.find_spec(name) is None]
-    if missing:
-        yield Finding(
-            "service", "missing", f"without {', '.join(missing)}", "pip install -r requirements.txt"
-        )
-    else:
-        yield Finding("service", "ok", ", ".join(required))
+    for extra, purpose in PURPOSES.items():
+        if missing := missing_modules(extra):
+            text = f"without {', '.join(missing)}; it is for {purpose}"
+            yield Finding(f"extra {extra}", "note", text, how_to_install(extra))
+        else:
+            yield Finding(f"extra {extra}", "ok", f"complete, for {purpose}")
 
 
 def _memory() -> Iterator[Finding]:

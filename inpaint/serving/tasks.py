@@ -14,6 +14,7 @@ import numpy as np
 
 from inpaint.images import ImageError, Photo, check_can_hold, encode_photo, losses, read_photo
 from inpaint.masks.checks import CheckedMask, check_mask
+from inpaint.plugins import load_plugins
 
 from .errors import ServiceError, unreadable
 from .process import Report, Work
@@ -45,13 +46,14 @@ def reader(settings: Mapping[str, Any]) -> Work:
 def filler(settings: Mapping[str, Any]) -> Work:
     """Return the work that fills a hole; one model is loaded now, others when they are asked for.
 
-    `settings`: `max_pixels`, `device`, `models` (name -> what `Inpainter.from_pretrained` takes), and
-    `model`, the name of the one to load now.
+    `settings`: `max_pixels`, `device`, `models` (name -> what `Inpainter.from_pretrained` takes),
+    `model`, the name of the one to load now, and `plugins` that the models need, if any.
     """
     # Here, because the reading process has no need of torch.
     from inpaint import Inpainter
     from inpaint.inference.inpainter import grown
 
+    load_plugins(settings.get("plugins", ()))
     loaded: dict[tuple[str, str], Inpainter] = {}
 
     def load(name: str, detail: str) -> Inpainter:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import multiprocessing
-import os
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 from . import process
 from .errors import CancelledError, ServiceError
+from .memory import resident_bytes
 
 GRACE_SECONDS = 1.0
 """How long work that is to end has to do so by itself, which spares the start of a new process."""
@@ -30,18 +30,10 @@ START_SECONDS = 300.0
 _RESTART_SECONDS = 5.0
 """Time from one start to the next of a process that ends without being asked."""
 
-PROCESSES = "/proc"
-"""Where the system tells the memory of its processes; macOS and Windows have nothing of the kind."""
-
 _POLL_SECONDS = 0.05
 _LONGEST_MESSAGE = 1 << 20
 
 logger = logging.getLogger("inpaint.serving")
-
-
-def memory_is_watched() -> bool:
-    """Return whether this system tells how much memory a process has: without that, no limit holds."""
-    return _resident_bytes(os.getpid()) > 0
 
 
 class Worker:
@@ -89,7 +81,7 @@ class Worker:
 
     def memory(self) -> int:
         """Return the bytes of memory that the process has; 0 where that is not known."""
-        return _resident_bytes(self.pid) if self.pid else 0
+        return resident_bytes(self.pid) if self.pid else 0
 
     def answers(self, seconds: float = 2.0) -> bool:
         """Return whether the process is prepared and answers, busy or not."""
@@ -207,7 +199,7 @@ class Worker:
                 f"The {self._what} took longer than the {seconds:g} seconds it may; make the photo or hole "
                 "smaller.",
             )
-        if _resident_bytes(current.pid) > self._memory_bytes:
+        if resident_bytes(current.pid) > self._memory_bytes:
             return ServiceError(
                 413,
                 f"The {self._what} took more memory than this server gives it; make the photo or hole "
@@ -232,7 +224,7 @@ class Worker:
     def _after_work(self, current: _Process) -> None:
         """Replace a process that has grown or done enough; its successor loads while nobody waits."""
         current.jobs += 1
-        memory = _resident_bytes(current.pid)
+        memory = resident_bytes(current.pid)
         if current.jobs >= self._jobs_per_process or memory > self._idle_bytes:
             logger.info("the process is replaced after %d jobs with %.0f MB", current.jobs, memory / 1e6)
             self._end(current)
@@ -333,12 +325,3 @@ def _crash(what: str, exit_code: int | None) -> ServiceError:
         500,
         f"The {what} crashed and nothing was changed; try another photo, mask or model. Other jobs go on.",
     )
-
-
-def _resident_bytes(pid: int) -> int:
-    """Return a process's memory without what it shares with others; 0 where the system does not tell."""
-    try:
-        words = Path(PROCESSES, str(pid), "statm").read_text("ascii").split()
-        return (int(words[1]) - int(words[2])) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0

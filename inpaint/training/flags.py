@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inpaint.losses import CUSTOM_TERMS
 from inpaint.masks import parse_recipe
 from inpaint.training.schedule import Schedule
 from inpaint.training.settings import TrainSettings, flag_name
@@ -18,6 +19,8 @@ from inpaint.training.settings import TrainSettings, flag_name
 
 def add_flags(parser: argparse.ArgumentParser, preset: Mapping[str, Any] | None = None) -> None:
     """Give `parser` one flag per field of TrainSettings; the field b of a field a of several is `--a-b`.
+
+    The terms of plug-ins that were loaded before have their flags, too.
 
     Args:
         parser: gets the flags.
@@ -31,15 +34,21 @@ def add_flags(parser: argparse.ArgumentParser, preset: Mapping[str, Any] | None 
             group = parser.add_argument_group(spec.metadata["help"])
             inner = typing.get_type_hints(hint)
             for part in dataclasses.fields(hint):
+                if _is_by_name(inner[part.name]):
+                    continue
                 default = given.get(spec.name, {}).get(part.name, part.default)
                 name = f"{spec.name}_{part.name}"
                 _add_flag(group, name, inner[part.name], default, part.metadata["help"])
+            if spec.name == "loss":
+                custom = given.get("loss", {}).get("custom", {})
+                for name, term in CUSTOM_TERMS.items():
+                    _add_flag(group, f"loss_{name}", float, custom.get(name, term.weight), term.help)
             continue
         own = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
         default = given.get(spec.name, own)
         if hint is Schedule and isinstance(default, str):
             default = Schedule.parse(default)
-        _add_flag(parser, spec.name, hint, default, spec.metadata["help"])
+        _add_flag(parser, spec.name, hint, default, spec.metadata["help"], spec.metadata.get("each"))
 
 
 def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
@@ -53,7 +62,12 @@ def settings_from_flags(namespace: argparse.Namespace) -> TrainSettings:
     settings: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(TrainSettings).items():
         if _is_group(hint):
-            parts = {part.name: values[f"{name}_{part.name}"] for part in dataclasses.fields(hint)}
+            named = [part for part, kind in typing.get_type_hints(hint).items() if not _is_by_name(kind)]
+            parts = {part: values[f"{name}_{part}"] for part in named}
+            if name == "loss":
+                weights = {term: values[f"loss_{term}"] for term in CUSTOM_TERMS}
+                # Without those of 0: a plug-in that is loaded and not used does not change the run.
+                parts["custom"] = {term: weight for term, weight in weights.items() if weight}
             settings[name] = hint(**parts)
         else:
             settings[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
@@ -79,7 +93,20 @@ def _is_group(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint) and hint is not Schedule
 
 
-def _add_flag(parser: argparse._ActionsContainer, name: str, hint: Any, default: Any, text: str) -> None:
+def _is_by_name(hint: Any) -> bool:
+    """Return whether a field of a group holds values by names that are not known beforehand."""
+    return typing.get_origin(hint) is dict
+
+
+def _add_flag(
+    parser: argparse._ActionsContainer,
+    name: str,
+    hint: Any,
+    default: Any,
+    text: str,
+    each: str | None = None,
+) -> None:
+    """Add a flag; with `each`, the word for one value, it is given again for each."""
     required = default is dataclasses.MISSING
     if not required and default not in ((), None, {}):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
@@ -88,7 +115,9 @@ def _add_flag(parser: argparse._ActionsContainer, name: str, hint: Any, default:
     options |= {"required": True} if required else {"default": default}
     if isinstance(hint, types.UnionType):  # X | None
         hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
-    if typing.get_origin(hint) is tuple:
+    if each is not None:
+        options |= {"action": "append", "default": list(default), "metavar": each}
+    elif typing.get_origin(hint) is tuple:
         arms = typing.get_args(hint)
         options |= {"type": arms[0], "nargs": "+" if arms[-1] is Ellipsis else len(arms)}
     elif typing.get_origin(hint) is dict:

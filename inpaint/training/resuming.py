@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from inpaint.plugins import PluginError, load_parts
 from inpaint.training.saving.checkpoint import Checkpoint, CheckpointError
 from inpaint.training.settings import TrainSettings, essential_differences, settings_from_json
 from inpaint.urls import source_label
@@ -18,10 +19,15 @@ def check_resumable(
     """Check that a checkpoint is of a run with the same settings, network and photos.
 
     Raises:
-        CheckpointError: it is not; the message lists the differences.
+        CheckpointError: it is not; the message lists the differences, or names a plug-in that is missing.
         ValueError: another version of this program wrote it.
     """
     state = checkpoint.state
+    losses = state["settings"].get("loss", {}).get("custom", {})
+    try:
+        load_parts(state["config"], state.get("plugins", ""), losses)
+    except PluginError as error:
+        raise CheckpointError(f"cannot resume from {checkpoint.path}: {error}") from error
     differences = essential_differences(settings, settings_from_json(state["settings"]))
     config = json.loads(json.dumps(config))  # as the checkpoint has it: lists for tuples
     if state["config"] != config:

@@ -20,6 +20,7 @@ from inpaint.images import MAX_SQUARE
 from inpaint.layers import UPSAMPLERS, check_upsampler_settings
 from inpaint.losses import LossWeights
 from inpaint.networks import CONFIGS
+from inpaint.plugins import FLAG_HELP, load_installed, load_parts
 from inpaint.training.adversary import AdversarySettings
 from inpaint.training.schedule import Schedule
 
@@ -56,6 +57,11 @@ class TrainSettings:
     )
     output: str = field(
         metadata=_about("folder for checkpoints, weights, curves and sample pictures", free=True)
+    )
+
+    # Only named here: what imports them is `train`, and never the reading of a checkpoint.
+    plugin: tuple[str, ...] = field(
+        default=(), metadata={**_about(FLAG_HELP, free=True), "each": "MODULE:OBJECT"}
     )
 
     # The network.
@@ -276,6 +282,9 @@ class TrainSettings:
             raise ValueError(f"--betas must be two numbers from 0 to below 1, got {self.betas}")
         if not all(map(math.isfinite, self.crop_scale)) or self.crop_scale[0] > self.crop_scale[1]:
             raise ValueError(f"--crop-scale must be two numbers, the lower first, got {self.crop_scale}")
+        load_installed("network", self.network)
+        if self.upsampler is not None:
+            load_installed("upsampler", self.upsampler)
         choices = {
             "network": tuple(CONFIGS),
             "upsampler": (None, *UPSAMPLERS),
@@ -289,6 +298,7 @@ class TrainSettings:
                 wanted = ", ".join(filter(None, words))
                 raise ValueError(f"{flag_name(name)} must be one of {wanted}, got {getattr(self, name)!r}")
         config = self.built_config()
+        load_parts(config)
         for setting, name in _UPSAMPLER_SETTINGS.items():
             if getattr(self, name) is not None:
                 try:
@@ -331,6 +341,8 @@ def settings_from_json(values: Mapping[str, Any]) -> TrainSettings:
         )
     if unknown:
         raise ValueError(f"unknown settings {', '.join(unknown)}: they were written by another version")
+    for name in values.get("loss", {}).get("custom", {}):
+        load_installed("loss", name)
     settings = {name: _from_json(hints[name], value) for name, value in values.items()}
     if "network" in settings:
         settings["network"] = _RENAMED.get(settings["network"], settings["network"])

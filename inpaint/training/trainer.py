@@ -26,6 +26,7 @@ from inpaint.datasets import Batch, PhotoSet, open_photos
 from inpaint.losses import InpaintingLoss, composite
 from inpaint.networks import Network
 from inpaint.networks.probes import kernel_parameters
+from inpaint.plugins import describe_plugins, load_plugins
 from inpaint.terminal import printable
 from inpaint.training.adversary import Adversary, Phase
 from inpaint.training.batch_norm import EncoderBatchNorm, synchronized
@@ -68,6 +69,7 @@ def train(settings: TrainSettings) -> Stop:
         LostProcessError: another process ended.
         NonFiniteLossError: the loss or a gradient is NaN or infinite.
     """
+    load_plugins(settings.plugin)  # where the settings came from another process
     # The network needs the cores, and photos are already spread over threads by the data loader.
     cv2.setNumThreads(1)
     if settings.threads:
@@ -341,6 +343,7 @@ class Trainer:
         state: dict[str, Any] = {
             "settings": without_secrets(self.settings).to_json(),
             "config": self.network.config,
+            "plugins": describe_plugins(self.network.config, self.settings.loss.custom),
             "photos": self._photos_digest,
             "best": self.results.best,
             "trained_seconds": self._trained_seconds,

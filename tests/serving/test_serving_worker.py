@@ -18,7 +18,8 @@ import inpaint
 from inpaint.serving import doctor
 from inpaint.serving.errors import CancelledError, ServiceError
 from inpaint.serving.limits import Limits
-from inpaint.serving.worker import Worker, memory_is_watched
+from inpaint.serving.memory import memory_is_watched
+from inpaint.serving.worker import Worker
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from inpaint.serving.limits import Limits
-from inpaint.serving.worker import Worker, memory_is_watched
+from inpaint.serving.worker import Worker
 import serving_fakes
 if __name__ == "__main__":
     worker = Worker("serving_fakes:filler", {})
@@ -204,7 +205,7 @@ def test_where_the_system_tells_no_memory_work_goes_on_and_the_log_says_so_once(
     monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert memory_is_watched() == (sys.platform == "linux")
-    monkeypatch.setattr("inpaint.serving.worker.PROCESSES", str(tmp_path / "proc"))
+    monkeypatch.setattr("inpaint.serving.memory.PROCESSES", str(tmp_path / "proc"))
     assert not memory_is_watched()
     (tmp_path / "service").mkdir()
     with serving(tmp_path / "service", Limits(memory_megabytes=1, idle_megabytes=1)) as running:

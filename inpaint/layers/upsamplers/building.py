@@ -28,6 +28,7 @@ UPSAMPLERS: dict[str, Callable[..., Upsampler]] = {
     "spatial_attention": SpatialAttentionUpsample,
     "dysample": DySampleUpsample,
 }
+"""Upsamplers by name; plug-ins add theirs (`inpaint.plugins`)."""
 
 
 def build_upsampler(
@@ -71,7 +72,10 @@ nearest, bilinear, nearest_conv, bilinear_conv, deconv, pixel_shuffle, gum, spat
     check_upsampler_settings(name, given)
     if has_setting(name, "compressed_channels"):
         given["compressed_channels"] = compressed_channels
-    return UPSAMPLERS[name](channels, scale, **given)
+    upsampler = UPSAMPLERS[name](channels, scale, **given)
+    if not isinstance(upsampler, Upsampler):  # of a plug-in
+        raise ValueError(f"the upsampler {name} is a {type(upsampler).__name__}, no inpaint.layers.Upsampler")
+    return upsampler
 
 
 def check_upsampler_settings(name: str, settings: Collection[str]) -> None:
