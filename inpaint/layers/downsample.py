@@ -87,28 +87,26 @@ class CarafeDownsample(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     @overload
-    def forward(self, features: Tensor, valid: None = None, hole: Hole = Hole.ARBITRARY) -> Tensor: ...
+    def forward(self, features: Tensor, valid: None = None, hole: Hole | None = None) -> Tensor: ...
 
     @overload
-    def forward(
-        self, features: Tensor, valid: Tensor, hole: Hole = Hole.ARBITRARY
-    ) -> tuple[Tensor, Tensor]: ...
+    def forward(self, features: Tensor, valid: Tensor, hole: Hole | None = None) -> tuple[Tensor, Tensor]: ...
 
     def forward(
-        self, features: Tensor, valid: Tensor | None = None, hole: Hole = Hole.ARBITRARY
+        self, features: Tensor, valid: Tensor | None = None, hole: Hole | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Downsample features, and valid with them.
 
         Args:
             features: [N, C, H, W].
             valid: [N, 1, H, W] in [0, 1], or None.
-            hole: what the caller knows of features where valid is below 1.
+            hole: what the caller knows of features where valid is below 1; None is `Hole.ARBITRARY`.
 
         Returns:
             features [N, C, ⌈H/stride⌉, ⌈W/stride⌉]. With valid: these, 0 where the new valid is 0, and the
             new valid, [N, 1, ⌈H/stride⌉, ⌈W/stride⌉].
         """
-        if valid is not None and hole is Hole.ARBITRARY:
+        if valid is not None and (hole is None or hole is Hole.ARBITRARY):
             features = torch.where(valid > 0, features, 0)
         logits = self.content_encoder(self.channel_compressor(features))
         settings = (self.down_kernel, self.groups, self.stride, self.normalizer)

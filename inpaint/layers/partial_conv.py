@@ -111,7 +111,7 @@ class PartialConv2d(nn.Module):
         self,
         features: Tensor | Sequence[Tensor],
         valid: Tensor | Sequence[Tensor],
-        hole: Hole | Sequence[Hole] = Hole.ARBITRARY,
+        hole: Hole | Sequence[Hole] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Convolve what is known.
 
@@ -121,7 +121,7 @@ class PartialConv2d(nn.Module):
                 concatenation's channels comes from one-channel sums, exactly, and never fills a [N, C, H, W]
                 mask.
             hole: what the caller knows of the features where valid is below 1; one for each tensor, or one
-                for all.
+                for all. None is `Hole.ARBITRARY`.
 
         Returns:
             features [N, out, H', W'], 0 where valid is 0, and valid [N, 1, H', W'] float32.
@@ -131,6 +131,7 @@ class PartialConv2d(nn.Module):
         """
         parts = [features] if isinstance(features, Tensor) else list(features)
         valids = [valid] if isinstance(valid, Tensor) else list(valid)
+        hole = hole or Hole.ARBITRARY  # None: the older ONNX exporter would take an Enum for an input
         holes = [hole] * len(parts) if isinstance(hole, Hole) else list(hole)
         self._check(parts, valids)
         joined = joined_by_valid(parts, valids, holes)

@@ -145,8 +145,8 @@ def record_reassemblies(network: nn.Module, run: Callable[[], Any]) -> list[Reas
     def hook(name: str) -> Callable[..., None]:
         def record(layer: CarafeUpsample, args: tuple[Any, ...], named: dict[str, Any], _output: Any) -> None:
             features, valid, hole = (*args, None, None)[:3]
-            valid, hole = named.get("valid", valid), named.get("hole", hole or Hole.ARBITRARY)
-            if valid is not None and hole is Hole.ARBITRARY:
+            valid, hole = named.get("valid", valid), named.get("hole", hole)
+            if valid is not None and (hole is None or hole is Hole.ARBITRARY):
                 features = torch.where(valid > 0, features, 0)
             logits = layer._logits(features).float()
             calls.append(Reassembly(name, layer, logits, None if valid is None else valid.float()))

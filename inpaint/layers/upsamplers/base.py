@@ -35,8 +35,7 @@ class Upsampler(nn.Module):
         self,
         features: Tensor,
         valid: None = None,
-        hole: Hole = Hole.ARBITRARY,
-        *,
+        hole: Hole | None = None,
         size: Sequence[int] | None = None,
     ) -> Tensor: ...
 
@@ -45,8 +44,7 @@ class Upsampler(nn.Module):
         self,
         features: Tensor,
         valid: Tensor,
-        hole: Hole = Hole.ARBITRARY,
-        *,
+        hole: Hole | None = None,
         size: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
@@ -54,8 +52,7 @@ class Upsampler(nn.Module):
         self,
         features: Tensor,
         valid: Tensor | None = None,
-        hole: Hole = Hole.ARBITRARY,
-        *,
+        hole: Hole | None = None,
         size: Sequence[int] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Upsample features, and valid with them.
@@ -67,7 +64,7 @@ class Upsampler(nn.Module):
         Args:
             features: [N, C, H, W].
             valid: [N, 1, H, W] in [0, 1], or None.
-            hole: what the caller knows of features where valid is below 1.
+            hole: what the caller knows of features where valid is below 1; None is `Hole.ARBITRARY`.
             size: (height, width) of the result, such as `lateral.shape[-2:]`; each at most σ times that of
                 the features, and less than σ below it. None: σ times.
 
@@ -82,7 +79,8 @@ class Upsampler(nn.Module):
             self._check_size(features, size)
         if valid is None:
             return _cropped(self.upsample(features), size)
-        if hole is Hole.ARBITRARY:
+        # The older ONNX exporter passes defaults on as inputs, by position; None is one that it can pass.
+        if hole is None or hole is Hole.ARBITRARY:
             features = torch.where(valid > 0, features, 0)
         output, left = self.upsample_known(features, valid)
         return _cropped(output, size), _cropped(left, size)
