@@ -182,7 +182,7 @@ class Soak:
         photos.mkdir()
         for one in self.inputs:
             height, width = self.shape_of(one)
-            photo = np.resize(PIXELS, (height, width, 3))
+            photo = 255 - np.resize(PIXELS, (height, width, 3))  # a photo given as its own mask is refused
             (photos / f"{Path(one.name).stem}.png").write_bytes(encoded(photo, "PNG"))
         said = self.command("inpaint run, masks", photos, self.folder, results)
         for one in self.inputs:
