@@ -24,14 +24,14 @@ def train(recognizing: Any, task: str, steps: int) -> dict[str, float]:
 
 
 def test_segmentation_learns_thin_structures(recognizing: Any) -> None:
-    scores = train(recognizing, "segmentation", steps=60)
+    scores = train(recognizing, "segmentation", steps=80)
     # All ground would have an mIoU of 0.19 and no boundary.
-    assert scores["miou"] > 0.25 and scores["boundary_f"] > 0.3
+    assert scores["miou"] > 0.24 and scores["boundary_f"] > 0.3
 
 
 def test_mask_rcnn_learns_small_shapes(recognizing: Any) -> None:
-    scores = train(recognizing, "masks", steps=60)
-    assert scores["box_ap50"] > 0.05 and scores["mask_ap50"] > 0.05
+    scores = train(recognizing, "masks", steps=80)
+    assert scores["box_ap50"] > 0.08 and scores["mask_ap50"] > 0.08  # of a fifth of the steps
 
 
 @pytest.mark.parametrize("task", ["masks", "detection"])
