@@ -66,6 +66,42 @@ def probing() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def recognizing() -> Iterator[ModuleType]:
+    with imported("compare_recognition") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[ModuleType]:
+    with imported("recognition.made") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def data_sets() -> Iterator[ModuleType]:
+    with imported("recognition.data_sets") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def label_scores() -> Iterator[ModuleType]:
+    with imported("recognition.scores_of_labels") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def instance_scores() -> Iterator[ModuleType]:
+    with imported("recognition.scores_of_instances") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[ModuleType]:
+    with imported("recognition.reference") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
 def upsampler_cost() -> Iterator[ModuleType]:
     with imported("upsampler_cost") as module:
         yield module
