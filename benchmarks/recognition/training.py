@@ -41,8 +41,9 @@ class Recipe:
 
     def __str__(self) -> str:
         return (
-            f"{self.steps} steps of {self.batch} pictures, {self.optimizer} with rate {self.rate:g} and weight decay "
-            f"{self.decay:g}, {self.schedule} after a warm-up of {self.warmup} steps, gradients clipped to {self.clip:g}"
+            f"{self.steps} steps of {self.batch} pictures, {self.optimizer} with rate {self.rate:g} and "
+            f"weight decay {self.decay:g}, {self.schedule} after a warm-up of {self.warmup} steps, "
+            f"gradients clipped to {self.clip:g}"
         )
 
     def factor(self, step: int) -> float:
