@@ -194,7 +194,7 @@ def page(arguments: argparse.Namespace) -> str:
     tables = []
     for task in arguments.task or TASKS:
         recipe = recipe_for(task, arguments.data, arguments.steps, arguments.batch, arguments.rate)
-        facts[task] = f"{recipe}; baseline: {BASELINES[task]}"
+        facts[task] = f"{recipe}. Baseline: {BASELINES[task]}"
         records = [
             finished_run(arguments, task, upsampler, seed, recipe)
             for seed in arguments.seeds

@@ -39,6 +39,13 @@ class Recipe:
     warmup: int = 30
     clip: float = 10.0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.steps} steps of {self.batch} pictures, {self.optimizer} with rate {self.rate:g} and "
+            f"weight decay {self.decay:g}, {self.schedule} after a warm-up of {self.warmup} steps, "
+            f"gradients clipped to {self.clip:g}"
+        )
+
     def factor(self, step: int) -> float:
         """Return what the rate is multiplied by in a step, counted from 0.
 
