@@ -21,15 +21,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
-from starlette.datastructures import UploadFile
 
 from inpaint.page.comparison import BLANKED, HOLE, SHEET, SHOWN, TABLE, TRUTH
 from inpaint.page.desk import MASK, PHOTO
-from inpaint.page.routes import PATH, store
+from inpaint.page.routes import PATH
 from inpaint.serving import tasks
 from inpaint.serving.app import Service
 from inpaint.serving.errors import CancelledError, ServiceError
-from inpaint.serving.forms import upload_bytes
+from inpaint.serving.forms import receive_files, upload_bytes
 from inpaint.serving.middleware import client_of
 from inpaint.serving.models import Models
 from inpaint.serving.side_work import SideWork
@@ -153,7 +152,7 @@ class Comparison:
             job = queue.submit(slot, {**order, "runs": False})
         try:
             while not queue.wait(job, _WAIT_SECONDS):
-                if self._is_over():
+                if self._over.is_set():
                     raise CancelledError
                 status = queue.status(job)
                 tell(
@@ -175,10 +174,7 @@ class Comparison:
             queue.forget(job)
 
     def _do(self, **order: Any) -> dict[str, Any]:
-        return self._side.submit(self._folder, order, self._is_over).result()
-
-    def _is_over(self) -> bool:
-        return self._over.is_set() or self._service.queue.is_closing
+        return self._side.submit(self._folder, order, self._over.is_set).result()
 
     def _encoded(self, file: str) -> str:
         return base64.b64encode((self._folder / file).read_bytes()).decode("ascii")
@@ -206,9 +202,17 @@ def add_comparison(app: FastAPI, service: Service, side: SideWork) -> None:
             methods = await _receive(request, folder, known)
             comparison = Comparison(service, side, client, folder)
             facts = await asyncio.wrap_future(threads.submit(comparison.prepare))
-            keep = held.pop_all()
+            loop, lines = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
+
+            def tell(line: dict[str, Any] | None) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has been closed
+                    loop.call_soon_threadsafe(lines.put_nowait, line)
+
+            # The thread gives the place back. It begins here and not in `_lines`, which is never entered
+            # where the browser goes away before the first line.
+            threads.submit(_work, comparison, methods, tell, held.pop_all())
         return StreamingResponse(
-            _lines(request, comparison, methods, facts, threads, keep.close),
+            _lines(request, comparison, facts, lines),
             media_type="application/x-ndjson",
             headers={"Cache-Control": "no-store"},
         )
@@ -223,37 +227,31 @@ async def _receive(request: Request, folder: Path, known: dict[str, ComparedMeth
             raise ServiceError(422, "Choose at least one method.")
         if unknown := [name for name in names if name not in known]:
             raise ServiceError(422, f"There is no method {unknown[0]!r}; there is {', '.join(known)}.")
-        for field, path in (("photo", folder / PHOTO), ("mask", folder / MASK)):
-            file = form.get(field)
-            if not isinstance(file, UploadFile):
-                raise ServiceError(422, f"The form has no file named {field}.")
-            await asyncio.to_thread(store, file, path)
+        await receive_files(form, folder, (PHOTO, MASK))
     return [known[name] for name in names]
+
+
+def _work(
+    comparison: Comparison,
+    methods: Sequence[ComparedMethod],
+    tell: Callable[[dict[str, Any] | None], None],
+    place: contextlib.ExitStack,
+) -> None:
+    """Compare, give the place back, and tell that there is nothing more to tell."""
+    try:
+        with place:
+            comparison.run(methods, tell)
+    finally:
+        tell(None)
 
 
 async def _lines(
     request: Request,
     comparison: Comparison,
-    methods: Sequence[ComparedMethod],
     facts: dict[str, Any],
-    threads: ThreadPoolExecutor,
-    close: Callable[[], None],
+    lines: asyncio.Queue[dict[str, Any] | None],
 ) -> AsyncIterator[bytes]:
-    """Yield the lines of an answer while a thread compares; the thread is the one that cleans up."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
-
-    def tell(line: dict[str, Any] | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            loop.call_soon_threadsafe(lines.put_nowait, line)
-
-    def work() -> None:
-        try:
-            comparison.run(methods, tell)
-        finally:
-            close()
-            tell(None)
-
-    working = threads.submit(work)
+    """Yield the lines of an answer as they are told; the comparison ends where nobody reads them any more."""
     try:
         yield _line({"state": "begun", **facts})
         while True:
@@ -268,8 +266,6 @@ async def _lines(
             yield _line(line)
     finally:
         comparison.cancel()
-        if working.cancel():  # it had not begun
-            close()
 
 
 def _line(value: dict[str, Any]) -> bytes:

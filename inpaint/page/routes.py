@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib.resources
-import shutil
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, Response
-from starlette.datastructures import UploadFile
 from starlette.staticfiles import StaticFiles
 
 from inpaint.page.desk import FILL, PHOTO, RESULT
 from inpaint.page.examples import example_photos
 from inpaint.serving.errors import ServiceError
-from inpaint.serving.forms import upload_bytes
+from inpaint.serving.forms import receive_files, upload_bytes
 from inpaint.serving.limits import Limits
 from inpaint.serving.middleware import client_of
 from inpaint.serving.side_work import SideWork
@@ -73,18 +71,8 @@ async def _answer(
 ) -> Response:
     with desk.place(client_of(request.scope), upload_bytes(request, limits)) as folder:
         async with request.form(max_files=len(names), max_fields=0) as form:
-            for name in names:
-                file = form.get(name)
-                if not isinstance(file, UploadFile):
-                    raise ServiceError(422, f"The form has no file named {name}.")
-                await asyncio.to_thread(store, file, folder / name)
+            await receive_files(form, folder, names)
         told = await desk.run(folder, {"do": task})
         data = await asyncio.to_thread((folder / RESULT).read_bytes)
     headers = {"X-Suffix": told["suffix"], "Cache-Control": "no-store"}
     return Response(data, media_type=told["media"], headers=headers)
-
-
-def store(file: UploadFile, path: Path) -> None:
-    """Write what was uploaded to a file."""
-    with path.open("wb") as stream:
-        shutil.copyfileobj(file.file, stream, 1 << 20)

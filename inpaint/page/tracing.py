@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request
 from PIL import Image
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 
 from inpaint.page.desk import FILL, MASK, PHOTO, RESULT
 from inpaint.page.pictures import mask_of, photo_of, png
-from inpaint.page.routes import PATH, store
+from inpaint.page.routes import PATH
 from inpaint.plugins import load_plugins
 from inpaint.serving.app import Service
 from inpaint.serving.errors import ServiceError
-from inpaint.serving.forms import upload_bytes
+from inpaint.serving.forms import receive_files, upload_bytes, whole_number
 from inpaint.serving.middleware import client_of
 from inpaint.serving.models import Models
 from inpaint.serving.process import Report, Work
@@ -86,11 +86,7 @@ def add_tracing(app: FastAPI, service: Service, side: SideWork) -> None:
         with side.place(client_of(request.scope), upload_bytes(request, service.limits)) as folder:
             async with request.form(max_files=3, max_fields=6) as form:
                 order = _order(form, service.models)
-                for name in (PHOTO, MASK, FILL):
-                    file = form.get(name)
-                    if not isinstance(file, UploadFile):
-                        raise ServiceError(422, f"The form has no file named {name}.")
-                    await asyncio.to_thread(store, file, folder / name)
+                await receive_files(form, folder, (PHOTO, MASK, FILL))
             told = await side.run(folder, order)
             picture = await asyncio.to_thread((folder / RESULT).read_bytes)
         return {**told, "picture": base64.b64encode(picture).decode("ascii")}
@@ -100,12 +96,9 @@ def add_tracing(app: FastAPI, service: Service, side: SideWork) -> None:
 
 def _order(form: FormData, models: Models) -> dict[str, Any]:
     largest = {"x": 10**6, "y": 10**6, "seed": LARGEST_SEED, "grow": LARGEST_GROWTH}
-    order: dict[str, Any] = {}
-    for name, most in largest.items():
-        value = str(form.get(name, ""))
-        if not (value.isascii() and value.isdigit() and len(value) < 21 and int(value) <= most):
-            raise ServiceError(422, f"{name} has to be a whole number from 0 to {most}.")
-        order[name] = int(value)
+    order: dict[str, Any] = {
+        name: whole_number(name, str(form.get(name, "")), most) for name, most in largest.items()
+    }
     if (detail := str(form.get("detail", ""))) not in DETAILS:
         raise ServiceError(422, f"detail has to be one of {', '.join(DETAILS)}.")
     return {**order, "detail": detail, "model": models.find(str(form.get("model", ""))).name}

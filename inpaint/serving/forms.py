@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,10 @@ async def _receive(request: Request, folder: Path, read: Callable[[FormData], Or
             order = read(form)
             image = form["image"]
             assert isinstance(image, UploadFile)
-            await asyncio.to_thread(_save, image, folder / tasks.PHOTO)
+            await save_upload(image, folder / tasks.PHOTO)
             mask = form.get("mask")
             if isinstance(mask, UploadFile):
-                await asyncio.to_thread(_save, mask, folder / tasks.MASK)
+                await save_upload(mask, folder / tasks.MASK)
             else:
                 (folder / tasks.RUNS).write_text(str(form["mask_rle"]), "utf-8")
             return order
@@ -138,12 +138,38 @@ def _choice(form: FormData, name: str, choices: tuple[str, ...]) -> str:
 
 
 def _number(form: FormData, name: str, largest: int) -> int:
-    value = _text(form, name) or "0"
+    return whole_number(name, _text(form, name) or "0", largest)
+
+
+def whole_number(name: str, value: str, largest: int) -> int:
+    """Read a field's text.
+
+    Raises:
+        ServiceError: (422) it is no whole number from 0 to `largest`.
+    """
     if not (value.isascii() and value.isdigit() and len(value) <= 20 and int(value) <= largest):
         raise ServiceError(422, f"{name} has to be a whole number from 0 to {largest}.")
     return int(value)
 
 
-def _save(upload: UploadFile, path: Path) -> None:
-    with path.open("wb") as stream:
-        shutil.copyfileobj(upload.file, stream, 1 << 20)
+async def receive_files(form: FormData, folder: Path, names: Iterable[str]) -> None:
+    """Write the files of a form into a folder, each under its field's name.
+
+    Raises:
+        ServiceError: (422) the form lacks one of them.
+    """
+    for name in names:
+        file = form.get(name)
+        if not isinstance(file, UploadFile):
+            raise ServiceError(422, f"The form has no file named {name}.")
+        await save_upload(file, folder / name)
+
+
+async def save_upload(upload: UploadFile, path: Path) -> None:
+    """Write what was uploaded to a file, beside the event loop."""
+
+    def copy() -> None:
+        with path.open("wb") as stream:
+            shutil.copyfileobj(upload.file, stream, 1 << 20)
+
+    await asyncio.to_thread(copy)
